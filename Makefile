@@ -1,0 +1,184 @@
+# kvtap: telemetry for KV-cache transfers
+#
+#   make             library, exporter and tools, into build/release
+#   make demo        real transfers, a real scrape: SECONDS=10 WORKERS=2 THREADS=2 KEEP=1 (installs
+#                    what it needs)
+#   make check       all tests, unit and end to end (installs what they need); T=ring: only these
+#   make asan tsan   the unit tests under sanitizers
+#   make fuzz        libFuzzer over the segment image, FUZZ_SECONDS=60
+#   make bench       what recording costs; B=record: only these
+#   make install     PREFIX=/usr/local DESTDIR=
+#   make deps        install the packages that are missing (Debian)
+#   make arrows symbols format-check format clean help
+#
+# MODE=release|asan|tsan  CC=gcc|clang  V=1 shows the commands. CFLAGS and LDFLAGS are yours.
+
+.DEFAULT_GOAL := all
+MODE    ?= release
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+SECONDS ?= 10
+WORKERS ?= 2
+THREADS ?= 2
+FUZZ_SECONDS ?= 60
+flavour  = $(if $(filter gcc cc,$(1)),,-$(notdir $(lastword $(1))))
+BUILD   ?= build/$(MODE)$(call flavour,$(CC))
+Q       := $(if $(V),,@)
+SAY      = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
+VERSION := $(shell sed -n 's/^.define KVTAP_VERSION "\(.*\)"/\1/p' include/kvtap.h)
+SOVERSION := 0
+
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# gcc warns that it knows no fences: ours order atomics, which it watches anyway
+SAN_tsan := -fsanitize=thread $(if $(findstring clang,$(CC)),,-Wno-tsan)
+SAN_fuzz := -fsanitize=fuzzer-no-link $(SAN_asan)
+CFLAGS  ?= $(if $(SAN_$(MODE)),-O1,-O2) -g
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+           -Wvla -Wundef -Wformat=2 -Wwrite-strings
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) $(SAN_$(MODE)) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = $(SAN_$(MODE)) $(LDFLAGS)
+
+programs = $(patsubst %.c,$(BUILD)/%,$(wildcard $(1)))
+objects  = $(addsuffix .o,$(call programs,$(1)))
+LIB_OBJ  := $(call objects,lib/*.c)
+EXP_OBJ  := $(call objects,exporter/*.c)
+PARTS    := $(addprefix $(BUILD)/,support.a parts.a libkvtap.a)
+DEMO_OBJ := $(call objects,tests/demo/*.c)
+TESTS    := $(filter-out $(BUILD)/tests/test_main,$(call programs,tests/test_*.c))
+BENCHES  := $(call programs,bench/bench_*$(B)*.c)
+FUZZERS  := $(call programs,tests/fuzz_*.c)
+DEMO     := $(if $(DEMO_OBJ),$(BUILD)/kvtap-demo)
+EXP_LIBS := -lmicrohttpd -lurcu-bp -lurcu-cds -lpthread -lm
+PRODUCTS := $(addprefix $(BUILD)/,libkvtap.a libkvtap.so $(if $(EXP_OBJ),kvtap-exporter)) $(DEMO)
+
+all: $(PRODUCTS)
+	@:
+tests: $(PRODUCTS) $(TESTS) $(call programs,tests/e2e_*.c)
+benches: $(BENCHES)
+
+$(BUILD)/lib/%.o: ALL_CFLAGS += -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec
+$(BUILD)/lib/record.o: ALL_CFLAGS += -fno-tree-slp-vectorize # see fill_transfer
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$Q$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# a program takes from an archive only what it needs
+$(BUILD)/libkvtap.a: $(LIB_OBJ)
+$(BUILD)/parts.a: $(filter-out $(BUILD)/exporter/main.o,$(EXP_OBJ))
+$(BUILD)/support.a: $(call objects,tests/support*.c)
+$(BUILD)/%.a:
+	$(call SAY,AR)
+	$Qrm -f $@ && $(AR) rcs $@ $^
+
+# the link beside it carries the soname, so that a program linked with it runs from here
+$(BUILD)/libkvtap.so: $(LIB_OBJ) lib/libkvtap.map
+	$(call SAY,LD)
+	$Q$(CC) -shared -Wl,-soname,libkvtap.so.$(SOVERSION) -Wl,--version-script=lib/libkvtap.map \
+		-Wl,-z,nodelete -Wl,-z,now $(if $(SAN_$(MODE)),,-Xlinker --no-undefined) \
+		$(ALL_LDFLAGS) -o $@ $(LIB_OBJ)
+	$Qln -sf libkvtap.so $@.$(SOVERSION)
+
+define link
+	$(call SAY,LD)
+	$Q$(CC) $(1) $(ALL_LDFLAGS) -o $@ $^ $(2)
+endef
+
+$(BUILD)/kvtap-exporter: $(EXP_OBJ) $(BUILD)/libkvtap.a
+	$(call link,,$(EXP_LIBS))
+
+$(BUILD)/kvtap-demo: $(DEMO_OBJ) $(BUILD)/libkvtap.a
+	$(call link,,-lpthread -lm)
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/test_main.o $(PARTS)
+	$(call link,,$(EXP_LIBS) -ldl)
+
+$(BUILD)/tests/e2e_%: $(BUILD)/tests/e2e_%.o $(BUILD)/support.a $(BUILD)/libkvtap.a
+	$(call link,,-lpthread -lm)
+
+$(BUILD)/tests/fuzz_seeds: $(BUILD)/tests/fuzz_seeds.o $(PARTS)
+	$(call link,,$(EXP_LIBS))
+
+$(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(PARTS)
+	$(call link,-fsanitize=fuzzer,$(EXP_LIBS))
+
+$(BUILD)/bench.a: $(filter-out $(BUILD)/bench/bench_%,$(call objects,bench/*.c))
+$(BUILD)/bench/bench.o: ALL_CFLAGS += -DBENCH_FLAGS='"$(CFLAGS)"'
+$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench.a $(BUILD)/libkvtap.a
+	$(call link,,-lpthread -lm)
+
+# ---- what to do with them ----
+
+# another mode or compiler, in a folder beside this one
+beside = $(MAKE) --no-print-directory MODE=$(1) CC=$(2) BUILD=$(dir $(BUILD))$(1)$(call flavour,$(2))
+OTHER_CC := $(if $(findstring clang,$(CC)),gcc,clang)
+# sanitizers of this age can't place their shadow where addresses are randomised over 32 bits
+RUNNER := $(if $(SAN_$(MODE)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
+export BUILD RUNNER T
+
+deps:
+	@tests/install-deps.sh build check
+
+demo:
+	@tests/install-deps.sh build
+	@+$(MAKE) --no-print-directory all
+	@$(BUILD)/kvtap-demo --exporter $(BUILD)/kvtap-exporter --seconds $(SECONDS) --workers $(WORKERS) --threads $(THREADS) $(if $(KEEP),--keep)
+
+check: deps
+	@+command -v $(OTHER_CC) >/dev/null || { echo "$(OTHER_CC) is missing: not tried"; exit 0; }; \
+		test -n "$T" || $(call beside,$(MODE),$(OTHER_CC)) all tests benches
+	@+$(MAKE) --no-print-directory tests benches
+	@tests/run.sh
+
+unit: tests
+	@tests/run.sh unit
+
+asan tsan:
+	@tests/install-deps.sh build
+	@+$(call beside,$@,$(CC)) unit
+
+fuzz: deps
+	@+if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+		clang -fsanitize=fuzzer -x c -o /dev/null - 2>/dev/null; then \
+		echo "skip fuzz # clang's libFuzzer is missing"; echo "0 passed, 0 failed, 1 skipped"; \
+	else $(call beside,fuzz,clang) fuzz-run; fi
+
+fuzz-run: $(FUZZERS)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
+
+bench: benches
+	@export BENCH_COMMIT=$$(git describe --always --dirty 2>/dev/null); \
+		for bench in $(BENCHES); do $$bench || exit 1; done
+
+arrows format-check:
+	@tests/check-$(@:-check=).sh
+
+symbols: all
+	@tests/check-symbols.sh
+
+format:
+	clang-format -i $(wildcard $(addsuffix /*.[ch],include lib lib/* exporter tests tests/demo bench))
+
+install: all
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/include $(LIBDIR)/pkgconfig $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man3)
+	install -m 755 $(BUILD)/kvtap-exporter $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 include/*.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/libkvtap.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(BUILD)/libkvtap.so $(DESTDIR)$(LIBDIR)/libkvtap.so.$(VERSION)
+	ln -sf libkvtap.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libkvtap.so.$(SOVERSION)
+	ln -sf libkvtap.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libkvtap.so
+	printf '%s\n' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' 'Name: kvtap' \
+		'Description: telemetry for KV-cache transfers' 'Version: $(VERSION)' \
+		'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lkvtap' >$(DESTDIR)$(LIBDIR)/pkgconfig/kvtap.pc
+	for page in $(wildcard exporter/*.1 lib/*.3); do \
+		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
+
+clean:
+	rm -rf build
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+.PHONY: all tests benches deps demo check unit asan tsan fuzz fuzz-run bench arrows symbols format format-check install clean help
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
