@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock.h - the time that durations and deadlines are measured in */
+#ifndef KVTAP_EXPORTER_CLOCK_H
+#define KVTAP_EXPORTER_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define CLOCK_MS 1000000ull
+
+/* clock_ns - CLOCK_MONOTONIC in nanoseconds; no system call */
+static inline uint64_t clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * drain.c - take records out of all workers and reduce them; judge which workers are alive
+ *
+ * For each worker: its dictionary, then each ring and after it the ring's overflow blocks. Records
+ * are copied in batches, reduced, and only then given back. What fails a check is counted by reason
+ * and told once a worker: a bad ring or block is skipped, a bad dictionary or a truncated file ends
+ * the worker (its file stays, discover does not offer it again).
+ */
+#include "drain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "worker.h"
+
+#define WORKERS_MAX 4096
+#define BATCH 1024	  /* records; 64 KiB, about the size of a level-2 cache's share */
+#define BATCHES_A_PASS 64 /* of one ring, when not all is asked for */
+#define BLOCK_TRIES 8
+#define LIFE_NS (250 * CLOCK_MS)
+#define THOROUGH_NS (5000 * CLOCK_MS)
+
+struct drain {
+	struct series_table *table;
+	struct self *self;
+	bool rank_label;
+	struct worker *worker[WORKERS_MAX];
+	uint32_t workers;
+	uint64_t life_due, thorough_due;
+	/* of the pass that runs */
+	uint64_t taken, folded, in_flight;
+	bool all, changed;
+	double fill_max;
+	struct kvtap_record batch[BATCH];
+};
+
+struct drain *drain_create(struct series_table *table, struct self *self, bool rank_label)
+{
+	struct drain *drain = calloc(1, sizeof(*drain));
+
+	if (!drain)
+		return NULL;
+	drain->table = table;
+	drain->self = self;
+	drain->rank_label = rank_label;
+	return drain;
+}
+
+void drain_destroy(struct drain *drain)
+{
+	for (uint32_t i = 0; i < drain->workers; i++)
+		worker_close(drain->worker[i]);
+	free(drain);
+}
+
+/* ---- what is wrong ------------------------------------------------------------------------ */
+
+/* Count a reason once a worker. Returns: 0 if reading can go on, else -EPROTO. */
+static int reject(struct drain *drain, struct worker *worker, enum kvtap_reject why)
+{
+	bool goes_on = why == KVTAP_REJECT_RING || why == KVTAP_REJECT_OVERFLOW;
+
+	if (!(worker->rejected & 1u << why)) {
+		worker->rejected |= 1u << why;
+		drain->changed = true;
+		self_add_rejected(drain->self, why);
+		log_warn(goes_on ? "Skipped a part of a segment" : "Gave up a segment", "segment",
+			 worker->name, "reason", kvtap_reject_text(why));
+	}
+	return goes_on ? 0 : -EPROTO;
+}
+
+/*
+ * What to do about the result of a reader's call. Returns: 0 if reading can go on, -EPROTO, or
+ * -ENOMEM: nothing may be taken now, and all of it in another pass.
+ */
+static int judge(struct drain *drain, struct worker *worker, int rc, enum kvtap_reject why)
+{
+	if (rc == -EPROTO)
+		return reject(drain, worker, why);
+	return rc == -ENOMEM ? rc : 0;
+}
+
+static int refresh(struct drain *drain, struct worker *worker)
+{
+	enum kvtap_reject why = KVTAP_REJECT_NONE;
+	uint32_t families = worker->families, targets = worker->targets;
+	int rc = worker_refresh(worker, &why, drain->table);
+
+	drain->changed |= worker->families != families || worker->targets != targets;
+	return judge(drain, worker, rc, why);
+}
+
+/* ---- rings -------------------------------------------------------------------------------- */
+
+/*
+ * Reduce the first *count records of the batch; the dictionary may have grown meanwhile. Returns: 0,
+ * or what ended it after *count records.
+ */
+static int reduce_batch(struct drain *drain, struct worker *worker, uint32_t ring, size_t *count)
+{
+	uint64_t position = kvtap_reader_position(worker->reader, ring);
+	uint64_t refused[REFUSALS_COUNT] = { 0 };
+	bool refreshed = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		const struct kvtap_record *record = &drain->batch[i];
+		const struct reduce_target *target = worker_target(worker, record->series);
+
+		if (!target && !refreshed) {
+			rc = refresh(drain, worker);
+			if (rc) {
+				*count = i;
+				break;
+			}
+			target = worker_target(worker, record->series);
+			refreshed = true;
+		}
+		refused[reduce_record(target, record, position + i)]++;
+	}
+	for (int i = 1; i < REFUSALS_COUNT; i++)
+		if (refused[i])
+			self_add_refused(drain->self, i, refused[i]);
+	return rc;
+}
+
+static void note_fill(struct drain *drain, const struct worker *worker, uint64_t pending)
+{
+	double fill = (double)pending / kvtap_reader_identity(worker->reader)->ring_slots;
+
+	drain->in_flight += pending;
+	if (fill > drain->fill_max)
+		drain->fill_max = fill;
+}
+
+/* Take what a ring had when it was first looked at. */
+static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
+{
+	enum kvtap_reject why = KVTAP_REJECT_NONE;
+	uint64_t pending = 0, left = UINT64_MAX;
+
+	for (int batches = 0; left && (drain->all || batches < BATCHES_A_PASS); batches++) {
+		ssize_t count = kvtap_reader_fetch(worker->reader, &why, ring, drain->batch, BATCH,
+						   &pending);
+
+		if (count < 0)
+			return judge(drain, worker, (int)count, why);
+		if (left == UINT64_MAX) {
+			left = pending;
+			note_fill(drain, worker, pending);
+		}
+		if (count == 0)
+			break;
+		size_t reduced = (size_t)count;
+		int rc = reduce_batch(drain, worker, ring, &reduced);
+		if (kvtap_reader_commit(worker->reader, ring, reduced))
+			return reject(drain, worker, KVTAP_REJECT_TRUNCATED);
+		drain->taken += reduced;
+		if (rc)
+			return rc;
+		left -= left < reduced ? left : reduced;
+	}
+	return 0;
+}
+
+/* ---- overflow ----------------------------------------------------------------------------- */
+
+static int apply_block(struct drain *drain, struct worker *worker,
+		       const struct kvtap_block_view *block)
+{
+	size_t bytes = block->words * sizeof(*block->now);
+	const struct reduce_target *target = worker_target(worker, block->series);
+
+	if (!memcmp(block->now, block->applied, bytes))
+		return 0;
+	if (!target) {
+		int rc = refresh(drain, worker);
+		if (rc)
+			return rc;
+		target = worker_target(worker, block->series);
+	}
+	if (!target || target->plan->words != block->words)
+		return reject(drain, worker, KVTAP_REJECT_OVERFLOW);
+	uint64_t records = block->now[0] - block->applied[0];
+	enum refusal refusal = reduce_block(target, block->now, block->applied);
+	if (refusal == REFUSE_VALUE)
+		return reject(drain, worker, KVTAP_REJECT_OVERFLOW);
+	if (refusal)
+		self_add_refused(drain->self, refusal, records);
+	kvtap_reader_block_commit(worker->reader, block);
+	drain->folded += records;
+	return 0;
+}
+
+static int drain_overflow(struct drain *drain, struct worker *worker, uint32_t ring)
+{
+	enum kvtap_reject why = KVTAP_REJECT_NONE;
+	struct kvtap_block_view block;
+	uint32_t cursor = 0;
+	int tries = 0, rc;
+
+	while ((rc = kvtap_reader_block(worker->reader, &why, ring, &cursor, &block))) {
+		if (rc == -EAGAIN && ++tries < BLOCK_TRIES)
+			rc = drain_ring(drain, worker,
+					ring); /* room in the ring ends the folding */
+		else if (rc == 1)
+			rc = apply_block(drain, worker, &block);
+		else
+			return judge(drain, worker, rc, why);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- workers ------------------------------------------------------------------------------ */
+
+static int drain_losses(struct drain *drain, struct worker *worker)
+{
+	struct kvtap_losses losses;
+	int rc = kvtap_reader_losses(worker->reader, &losses);
+
+	if (rc)
+		return judge(drain, worker, rc, KVTAP_REJECT_TRUNCATED);
+	self_add(drain->self, SELF_RECORDS_LOST, losses.lost_records);
+	self_add(drain->self, SELF_LOST_BYTES, losses.lost_bytes);
+	self_add_refused(drain->self, REFUSE_WORKER, losses.refused_records);
+	drain->changed |= losses.lost_records || losses.lost_bytes || losses.refused_records;
+	return 0;
+}
+
+static int drain_worker(struct drain *drain, struct worker *worker)
+{
+	uint32_t rings = kvtap_reader_rings(worker->reader);
+	int rc = refresh(drain, worker);
+
+	for (uint32_t ring = 0; ring < rings && !rc; ring++) {
+		rc = drain_ring(drain, worker, ring);
+		if (!rc)
+			rc = drain_overflow(drain, worker, ring);
+	}
+	return rc;
+}
+
+static void remove_worker(struct drain *drain, uint32_t index)
+{
+	worker_close(drain->worker[index]);
+	drain->worker[index] = drain->worker[--drain->workers];
+	drain->changed = true;
+}
+
+/*
+ * End a worker that is not alive. Returns: 0 if it stays: it is alive after all, because a thread of
+ * a process that had been taken for dead came back, or there was no memory to take all it left.
+ */
+static int finish(struct drain *drain, uint32_t index, enum kvtap_life life)
+{
+	struct worker *worker = drain->worker[index];
+	bool all = drain->all;
+
+	if (!kvtap_reader_retire(worker->reader))
+		return 0;
+	drain->all = true;
+	int rc = drain_worker(drain, worker);
+	if (!rc)
+		rc = drain_losses(drain, worker);
+	drain->all = all;
+	if (rc == -ENOMEM)
+		return 0;
+	kvtap_reader_unlink(worker->reader);
+	self_add(drain->self, life == KVTAP_CLOSED ? SELF_WORKERS_CLOSED : SELF_WORKERS_DEAD, 1);
+	log_info(life == KVTAP_CLOSED ? "Worker closed" : "Worker died", "segment", worker->name);
+	remove_worker(drain, index);
+	return 1;
+}
+
+/* Returns: whether the worker is still at index. */
+static bool judge_life(struct drain *drain, uint32_t index, bool thorough)
+{
+	enum kvtap_life life = kvtap_reader_life(drain->worker[index]->reader, thorough);
+
+	return life == KVTAP_ALIVE || !finish(drain, index, life);
+}
+
+bool drain_offer(void *context, int folder, const char *name, bool first)
+{
+	struct drain *drain = context;
+	struct worker *worker;
+	enum kvtap_reject why = KVTAP_REJECT_NONE;
+
+	for (uint32_t i = 0; i < drain->workers; i++)
+		if (!strcmp(drain->worker[i]->name, name))
+			return false; /* replaced while it is read: after that worker's end */
+	if (drain->workers == WORKERS_MAX) {
+		if (first)
+			log_error("Too many workers; a segment has to wait", "segment", name);
+		return false;
+	}
+	int rc = worker_open(&worker, &why, folder, name, drain->rank_label);
+	if (!rc) {
+		drain->worker[drain->workers++] = worker;
+		drain->changed = true;
+		log_info("Worker found", "segment", name);
+		return true;
+	}
+	if (rc == -EPROTO && first) {
+		drain->changed = true;
+		self_add_rejected(drain->self, why);
+		log_warn("Rejected a segment", "segment", name, "reason", kvtap_reject_text(why));
+	}
+	if (rc != -EPROTO && rc != -ENOENT && first)
+		log_error("Can't open a segment", "segment", name, "error", strerror(-rc));
+	/* what may pass is offered again: a descriptor too few, a second name that goes away */
+	return rc == -EINVAL ||
+	       (rc == -EPROTO && why != KVTAP_REJECT_IO && why != KVTAP_REJECT_HARD_LINK);
+}
+
+static void count_pass(struct drain *drain, uint64_t began_ns)
+{
+	struct self *self = drain->self;
+
+	self_add(self, SELF_RECORDS_DRAINED, drain->taken);
+	self_add(self, SELF_RECORDS_FOLDED, drain->folded);
+	self_set(self, SELF_RECORDS_IN_FLIGHT, (double)drain->in_flight);
+	self_set(self, SELF_RING_FILL_MAX, drain->fill_max);
+	self_set(self, SELF_WORKERS, drain->workers);
+	self_observe_ns(self, SELF_DRAIN_SECONDS, clock_ns() - began_ns);
+}
+
+static bool due(uint64_t *at, uint64_t now, uint64_t interval)
+{
+	if (now < *at)
+		return false;
+	*at = now + interval;
+	return true;
+}
+
+bool drain_pass(struct drain *drain, bool all)
+{
+	uint64_t now = clock_ns();
+	bool life = due(&drain->life_due, now, LIFE_NS);
+	bool thorough = due(&drain->thorough_due, now, THOROUGH_NS);
+
+	drain->taken = drain->folded = drain->in_flight = 0;
+	drain->all = all;
+	for (uint32_t i = 0; i < drain->workers;) {
+		struct worker *worker = drain->worker[i];
+		int rc = drain_worker(drain, worker);
+
+		if (!rc && (all || life))
+			rc = drain_losses(drain, worker);
+		if (rc == -EPROTO)
+			remove_worker(drain, i);
+		else if (rc || !(life || thorough) || judge_life(drain, i, thorough))
+			i++;
+	}
+	count_pass(drain, now);
+	bool changed = drain->changed || drain_took(drain);
+	drain->changed = false;
+	return changed;
+}
+
+bool drain_took(const struct drain *drain)
+{
+	return drain->taken || drain->folded;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * drain.h - take records out of all workers and reduce them; judge which workers are alive
+ *
+ * One thread calls everything here, and it is the only one that writes series. A page that it
+ * renders between two passes is therefore a consistent cut: all numbers of one record or none.
+ */
+#ifndef KVTAP_EXPORTER_DRAIN_H
+#define KVTAP_EXPORTER_DRAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "self.h"
+#include "series.h"
+
+struct drain;
+
+struct drain *drain_create(struct series_table *table, struct self *self, bool rank_label);
+/* drain_destroy - close all workers, leaving their files */
+void drain_destroy(struct drain *drain);
+
+/**
+ * drain_offer - a segment was found in the folder; a discover_offer
+ * @first: not offered before: count and log what is wrong with it
+ *
+ * Returns: true when it needs no other offer: it was opened, or it can't be trusted.
+ */
+bool drain_offer(void *drain, int folder, const char *name, bool first);
+
+/**
+ * drain_pass - go through all workers once
+ * @all: take everything that was committed before the call; else no more than a share a ring, so
+ *       that one busy ring can't keep the others waiting
+ *
+ * Returns: whether anything on the page changed but the exporter's own durations.
+ */
+bool drain_pass(struct drain *drain, bool all);
+
+/* drain_took - whether the last pass found records */
+bool drain_took(const struct drain *drain);
+
+#endif

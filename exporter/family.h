@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * family.h - the families of all workers, by name
+ *
+ * The first declaration of a name stays. One with another metric, other bounds or other labels is a
+ * conflict, and so is one whose sample names (x_total; x_bucket, x_sum, x_count) are those of
+ * another family. Families are never removed. Only the drain thread may call.
+ */
+#ifndef KVTAP_EXPORTER_FAMILY_H
+#define KVTAP_EXPORTER_FAMILY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "budget.h"
+#include "kvtap_reader.h"
+#include "number.h"
+
+struct cds_lfht;
+struct series;
+
+struct family {
+	char *name; /* as in HELP and TYPE; a counter's ends in _total */
+	char *help; /* escaped; "" for none */
+	uint8_t metric;
+	bool lazy, own;
+	bool conflict_logged;
+	uint32_t labels, bounds;
+	char **label;		     /* [labels] names, as declared */
+	double *bound;		     /* [bounds] */
+	char (*le)[NUMBER_BYTES];    /* [bounds + 1] as text; the last is +Inf */
+	uint32_t le_bytes;	     /* of the longest */
+	struct series *first, *last; /* in order of appearance */
+};
+
+struct families {
+	struct family **family; /* [count] in order of first declaration */
+	uint32_t count, room;
+	uint64_t conflicts;
+	struct budget taken;	/* series included */
+	struct cds_lfht *names; /* sample name -> family */
+};
+
+int families_init(struct families *families);
+/* families_free - the series must be gone */
+void families_free(struct families *families);
+
+/**
+ * family_declare - the family of a declaration
+ * @view: its name and label names are in the charset, its bounds finite and increasing
+ * @family: NULL on error
+ * @budget: of the worker, for a new one; NULL: of the exporter itself: no worker may share it
+ *
+ * Returns: 0, -EEXIST: a conflict, which is counted; -ENOSPC: no budget; or -ENOMEM.
+ */
+int family_declare(struct family **family, struct families *families,
+		   const struct kvtap_family_view *view, struct budget *budget);
+/* family_conflict - count one, and log it once for the family that stays */
+void family_conflict(struct families *families, struct family *family, const char *with);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c - wire the parts together and run the drain's loop
+ *
+ * The main thread finds segments, drains them, and makes the pages; only it touches series. HTTP
+ * runs in threads of its own and sees nothing but finished pages. A scrape wakes the loop through
+ * the cut and waits for a page that holds all that was recorded before it; without scrapes a page
+ * is made at most once a second, when something changed.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "cut.h"
+#include "discover.h"
+#include "drain.h"
+#include "http.h"
+#include "log.h"
+#include "options.h"
+#include "page.h"
+#include "publish.h"
+#include "self.h"
+
+#define PUBLISH_NS (1000 * CLOCK_MS)
+#define PASS_MIN_MS 1
+#define PASS_MAX_MS 100
+#define CUT_TIMEOUT_MS 2000
+#define STOP_GRACE_MS 5000
+
+struct exporter {
+	struct options options;
+	struct series_table table;
+	struct self self;
+	struct drain *drain;
+	struct discover *discover;
+	struct publication *publication;
+	struct cut *cut;
+	struct http *http;
+	int signals;
+	int pass_ms;  /* until the next pass */
+	bool changed; /* since the last page */
+	bool published;
+	uint64_t publish_due;
+};
+
+/* Each worker takes some descriptors; the soft limit is meant for select(2), which is not used. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Before other threads start, so that none of them takes a signal. */
+static int signals_open(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static bool publish(struct exporter *exporter)
+{
+	uint64_t began_ns = clock_ns();
+	struct text text = { 0 };
+
+	self_set(&exporter->self, SELF_CUT_TIMEOUTS, (double)cut_timeouts(exporter->cut));
+	self_update(&exporter->self);
+	page_render(&text, &exporter->table);
+	if (text.failed) {
+		text_free(&text);
+		return false;
+	}
+	struct page *page = page_create(text.data, text.bytes);
+	if (!page)
+		return false;
+	publication_swap(exporter->publication, page);
+	exporter->changed = false;
+	exporter->published = true;
+	exporter->publish_due = began_ns + PUBLISH_NS;
+	self_observe_ns(&exporter->self, SELF_PUBLISH_SECONDS, clock_ns() - began_ns);
+	return true;
+}
+
+/* One pass. With scraped, everything committed before is in the page that answers the scrapes. */
+static void turn(struct exporter *exporter, bool scraped)
+{
+	uint64_t request = scraped ? cut_begin(exporter->cut) : 0;
+
+	discover_poll(exporter->discover);
+	exporter->changed |= drain_pass(exporter->drain, scraped);
+	bool due = exporter->changed && clock_ns() >= exporter->publish_due;
+	if (!scraped && !due && exporter->published)
+		return;
+	if (!publish(exporter)) {
+		log_error("No memory for a page; the last one stays");
+		return;
+	}
+	if (scraped)
+		cut_end(exporter->cut, request);
+}
+
+static void adapt(struct exporter *exporter)
+{
+	int ms = drain_took(exporter->drain) ? exporter->pass_ms / 2 : exporter->pass_ms * 2;
+
+	exporter->pass_ms = ms < PASS_MIN_MS ? PASS_MIN_MS : ms > PASS_MAX_MS ? PASS_MAX_MS : ms;
+}
+
+static void run(struct exporter *exporter)
+{
+	struct pollfd fds[] = {
+		{ .fd = exporter->signals, .events = POLLIN },
+		{ .fd = cut_fd(exporter->cut), .events = POLLIN },
+		{ .fd = discover_fd(exporter->discover), .events = POLLIN },
+	};
+
+	exporter->pass_ms = PASS_MIN_MS;
+	do {
+		turn(exporter, fds[1].revents);
+		adapt(exporter);
+		if (poll(fds, sizeof(fds) / sizeof(fds[0]), exporter->pass_ms) < 0)
+			fds[0].revents = fds[1].revents = 0;
+	} while (!fds[0].revents);
+	log_info("Stopping");
+	turn(exporter, true);
+	cut_end(exporter->cut, UINT64_MAX); /* that page is the last: nobody waits for another */
+}
+
+static int start(struct exporter *exporter)
+{
+	const struct options *options = &exporter->options;
+
+	exporter->signals = signals_open();
+	if (exporter->signals < 0 || kvtap_reader_guard())
+		return -1;
+	if (series_table_init(&exporter->table))
+		return -1;
+	if (self_init(&exporter->self, &exporter->table))
+		return -1;
+	exporter->drain = drain_create(&exporter->table, &exporter->self, options->rank_label);
+	exporter->publication = publication_create();
+	exporter->cut = cut_create();
+	if (!exporter->drain || !exporter->publication || !exporter->cut)
+		return -1;
+	if (discover_open(&exporter->discover, options->dir, options->name_space, drain_offer,
+			  exporter->drain))
+		return -1;
+	return http_start(&exporter->http, &(struct http_options){
+						   .listen_address = options->listen_address,
+						   .telemetry_path = options->telemetry_path,
+						   .publication = exporter->publication,
+						   .cut = exporter->cut,
+						   .cut_timeout_ms = CUT_TIMEOUT_MS,
+					   });
+}
+
+static void stop(struct exporter *exporter)
+{
+	http_stop(exporter->http, STOP_GRACE_MS);
+	discover_close(exporter->discover);
+	drain_destroy(exporter->drain);
+	publication_destroy(exporter->publication);
+	cut_destroy(exporter->cut);
+	series_table_free(&exporter->table);
+	close(exporter->signals);
+}
+
+int main(int argc, char **argv)
+{
+	static struct exporter exporter;
+
+	switch (options_parse(&exporter.options, argc, argv)) {
+	case OPTIONS_EXIT_OK:
+		return 0;
+	case OPTIONS_EXIT_USAGE:
+		return 2;
+	case OPTIONS_RUN:
+		break;
+	}
+	log_set_level(exporter.options.log_level);
+	log_info("Starting kvtap-exporter", "version", KVTAP_VERSION);
+	raise_fd_limit();
+	if (start(&exporter)) {
+		log_error("Can't start");
+		return 1;
+	}
+	run(&exporter);
+	stop(&exporter);
+	log_info("Stopped");
+	return 0;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options.c - argv and the environment to struct options
+ *
+ * getopt_long(3) takes the flags apart and words what it does not know; here are the defaults and
+ * what a value must look like. A listen address is judged where it is used, by http_start().
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvtap.h"
+#include "kvtap_layout.h"
+
+#define NAMESPACE_MAX 64
+#define NAMESPACE_CHARS                                                                            \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"                                                               \
+	"abcdefghijklmnopqrstuvwxyz"                                                               \
+	"0123456789_.-"
+
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+static const char help[] =
+	"usage: kvtap-exporter [<flags>]\n"
+	"\n"
+	"Drain the rings of kvtap's workers and serve their metrics to Prometheus.\n"
+	"\n"
+	"Workers:\n"
+	"  --dir=/dev/shm         Folder on a tmpfs that the workers share with the exporter.\n"
+	"                         Default: KVTAP_DIR from the environment, else /dev/shm.\n"
+	"  --namespace=default    Read the workers of this namespace: 1 to 64 of A-Z a-z 0-9 _ . "
+	"-,\n"
+	"                         not beginning with a dot.\n"
+	"                         Default: KVTAP_NAMESPACE from the environment, else default.\n"
+	"  --label.rank           Keep the workers of one engine apart by a label rank.\n"
+	"                         Default: off, they add up.\n"
+	"\n"
+	"Web:\n"
+	"  --web.listen-address=" OPTIONS_LISTEN_DEFAULT "\n"
+	"                         HOST:PORT or [IPV6]:PORT to listen on; :PORT is all addresses,\n"
+	"                         port 0 one that is free.\n"
+	"  --web.telemetry-path=/metrics\n"
+	"                         Path under which the metrics are.\n"
+	"\n"
+	"Log:\n"
+	"  --log.level=info       Least level that is written to stderr: debug, info, warn, "
+	"error.\n"
+	"\n"
+	"  -h, --help             Show this text and exit.\n"
+	"  --version              Show the version and exit.\n";
+
+enum flag {
+	FLAG_LISTEN_ADDRESS = 256,
+	FLAG_TELEMETRY_PATH,
+	FLAG_DIR,
+	FLAG_NAMESPACE,
+	FLAG_LABEL_RANK,
+	FLAG_LOG_LEVEL,
+	FLAG_VERSION,
+};
+
+static const struct option flags[] = {
+	{ "web.listen-address", required_argument, NULL, FLAG_LISTEN_ADDRESS },
+	{ "web.telemetry-path", required_argument, NULL, FLAG_TELEMETRY_PATH },
+	{ "dir", required_argument, NULL, FLAG_DIR },
+	{ "namespace", required_argument, NULL, FLAG_NAMESPACE },
+	{ "label.rank", no_argument, NULL, FLAG_LABEL_RANK },
+	{ "log.level", required_argument, NULL, FLAG_LOG_LEVEL },
+	{ "version", no_argument, NULL, FLAG_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char *environment(const char *name, const char *fallback)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : fallback;
+}
+
+static void print_version(void)
+{
+	printf("kvtap-exporter, version " KVTAP_VERSION " (segment layout: %d)\n"
+	       "  compiler:         " COMPILER "\n",
+	       KVTAP_LAYOUT_MAJOR);
+}
+
+/* Says what is wrong; the level is parsed on the way. */
+static int take_flag(struct options *options, int flag, enum options_next *next)
+{
+	switch (flag) {
+	case FLAG_LISTEN_ADDRESS:
+		options->listen_address = optarg;
+		return 0;
+	case FLAG_TELEMETRY_PATH:
+		options->telemetry_path = optarg;
+		return 0;
+	case FLAG_DIR:
+		options->dir = optarg;
+		return 0;
+	case FLAG_NAMESPACE:
+		options->name_space = optarg;
+		return 0;
+	case FLAG_LABEL_RANK:
+		options->rank_label = true;
+		return 0;
+	case FLAG_LOG_LEVEL:
+		if (log_level_parse(&options->log_level, optarg) == 0)
+			return 0;
+		fprintf(stderr, "--log.level: '%s' is none of debug, info, warn, error\n", optarg);
+		return -EINVAL;
+	case FLAG_VERSION:
+		print_version();
+		*next = OPTIONS_EXIT_OK;
+		return 0;
+	case 'h':
+		fputs(help, stdout);
+		*next = OPTIONS_EXIT_OK;
+		return 0;
+	default: /* getopt_long has said what */
+		return -EINVAL;
+	}
+}
+
+static bool is_path(const char *path)
+{
+	if (*path != '/')
+		return false;
+	for (; *path; path++)
+		if (*path <= ' ' || *path > '~' || strchr("?#%", *path))
+			return false;
+	return true;
+}
+
+static bool is_namespace(const char *name)
+{
+	size_t bytes = strlen(name);
+
+	return bytes >= 1 && bytes <= NAMESPACE_MAX && *name != '.' &&
+	       strspn(name, NAMESPACE_CHARS) == bytes;
+}
+
+static int check(const struct options *options)
+{
+	if (!is_path(options->telemetry_path)) {
+		fprintf(stderr,
+			"--web.telemetry-path: '%s' does not begin with a slash, or holds a space, "
+			"?, #, %% or a character beyond ASCII\n",
+			options->telemetry_path);
+		return -EINVAL;
+	}
+	if (!is_namespace(options->name_space)) {
+		fprintf(stderr,
+			"--namespace, KVTAP_NAMESPACE: '%s' is not 1 to %d of A-Z a-z 0-9 _ . -, "
+			"or begins with a dot\n",
+			options->name_space, NAMESPACE_MAX);
+		return -EINVAL;
+	}
+	if (!*options->dir) {
+		fprintf(stderr, "--dir: is empty\n");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int read_flags(struct options *options, int argc, char **argv, enum options_next *next)
+{
+	int flag;
+
+	optind = 0; /* begin anew, also when argv was read before */
+	while ((flag = getopt_long(argc, argv, "h", flags, NULL)) != -1) {
+		int rc = take_flag(options, flag, next);
+		if (rc != 0 || *next != OPTIONS_RUN)
+			return rc;
+	}
+	if (optind < argc) {
+		fprintf(stderr, "%s: unexpected argument '%s'\n", argv[0], argv[optind]);
+		return -EINVAL;
+	}
+	return check(options);
+}
+
+enum options_next options_parse(struct options *options, int argc, char **argv)
+{
+	enum options_next next = OPTIONS_RUN;
+
+	*options = (struct options){
+		.listen_address = OPTIONS_LISTEN_DEFAULT,
+		.telemetry_path = "/metrics",
+		.dir = environment("KVTAP_DIR", "/dev/shm"),
+		.name_space = environment("KVTAP_NAMESPACE", "default"),
+		.log_level = LOG_LEVEL_INFO,
+	};
+	if (read_flags(options, argc, argv, &next) == 0)
+		return next;
+	fputs("try 'kvtap-exporter --help'\n", stderr);
+	return OPTIONS_EXIT_USAGE;
+}
