@@ -17,4 +17,13 @@ static inline uint64_t clock_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* clock_deadline - the time so many milliseconds from now, for pthread_cond_clockwait(3) */
+static inline struct timespec clock_deadline(int timeout_ms)
+{
+	uint64_t end_ns = clock_ns() + (uint64_t)timeout_ms * CLOCK_MS;
+
+	return (struct timespec){ .tv_sec = (time_t)(end_ns / 1000000000u),
+				  .tv_nsec = (long)(end_ns % 1000000000u) };
+}
+
 #endif

@@ -13,8 +13,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 struct cut {
 	pthread_mutex_t lock;
@@ -50,12 +51,8 @@ void cut_destroy(struct cut *cut)
 
 bool cut_request(struct cut *cut, int timeout_ms)
 {
-	struct timespec deadline;
+	struct timespec deadline = clock_deadline(timeout_ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	int64_t end_ns = deadline.tv_nsec + (int64_t)timeout_ms * 1000000;
-	deadline.tv_sec += end_ns / 1000000000;
-	deadline.tv_nsec = end_ns % 1000000000;
 	pthread_mutex_lock(&cut->lock);
 	uint64_t request = ++cut->requested;
 	eventfd_write(cut->fd, 1);

@@ -20,9 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "kvtap.h"
 #include "log.h"
 
@@ -409,12 +409,8 @@ int http_start(struct http **http, const struct http_options *options)
 
 static void wait_idle(struct http *http, int grace_ms)
 {
-	struct timespec deadline;
+	struct timespec deadline = clock_deadline(grace_ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	int64_t end_ns = deadline.tv_nsec + (int64_t)grace_ms * 1000000;
-	deadline.tv_sec += end_ns / 1000000000;
-	deadline.tv_nsec = end_ns % 1000000000;
 	pthread_mutex_lock(&http->lock);
 	http->stopping = true;
 	while (http->in_flight)

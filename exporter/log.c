@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "text.h"
+
 #define LINE_RESERVE 8 /* for ..." and the newline, which always fit */
 
 struct line {
@@ -70,34 +72,19 @@ static void put_reserved(struct line *line, const char *data)
 	line->used += bytes;
 }
 
-/*
- * Bytes of the printable UTF-8 character that text begins with, or 0. Not printable here are what
- * a terminal could take for a command (C0, DEL, C1), overlong forms, surrogates and beyond Unicode.
- */
-static size_t character_bytes(const unsigned char *text)
+/* Bytes of the character that text begins with; 0: none, or what a terminal takes for a command. */
+static size_t printable_bytes(const char *text)
 {
-	static const unsigned least[] = { 0, 0, 0xa0, 0x800, 0x10000 };
-	size_t bytes = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+	unsigned char first = (unsigned char)text[0], second = first ? (unsigned char)text[1] : 0;
+	bool control = first < ' ' || first == 0x7f || (first == 0xc2 && second < 0xa0);
 
-	if (bytes == 1)
-		return text[0] >= ' ' && text[0] != 0x7f;
-	if (text[0] < 0xc2 || text[0] > 0xf4)
-		return 0;
-	unsigned code = text[0] & (0x7fu >> bytes);
-	for (size_t i = 1; i < bytes; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (text[i] & 0x3fu);
-	}
-	if (code < least[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-		return 0;
-	return bytes;
+	return control ? 0 : text_character(text, strnlen(text, 4));
 }
 
 /* Puts one character of a quoted value; returns how many bytes of text it took. */
 static size_t put_character(struct line *line, const char *text)
 {
-	size_t bytes = character_bytes((const unsigned char *)text);
+	size_t bytes = printable_bytes(text);
 	char escaped[8];
 
 	if (*text == '"' || *text == '\\' || *text == '\n') {

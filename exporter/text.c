@@ -47,9 +47,9 @@ void text_add_char(struct text *text, char c)
 	text_add(text, &c, 1);
 }
 
-/* Length of the UTF-8 character at data (RFC 3629), 0 if there is none. */
-static size_t character(const unsigned char *data, size_t bytes)
+size_t text_character(const char *text, size_t bytes)
 {
+	const unsigned char *data = (const unsigned char *)text;
 	static const struct {
 		unsigned char first, last, low, high; /* low, high: of the second byte */
 		size_t bytes;
@@ -60,8 +60,8 @@ static size_t character(const unsigned char *data, size_t bytes)
 		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
 	};
 
-	if (data[0] < 0x80)
-		return data[0] ? 1 : 0;
+	if (!bytes || data[0] < 0x80)
+		return bytes && data[0] ? 1 : 0;
 	for (size_t i = 0; i < sizeof(form) / sizeof(form[0]); i++) {
 		if (data[0] < form[i].first || data[0] > form[i].last)
 			continue;
@@ -78,7 +78,7 @@ static size_t character(const unsigned char *data, size_t bytes)
 static void add_escaped(struct text *text, const char *data, size_t bytes, bool quotes)
 {
 	for (size_t i = 0; i < bytes;) {
-		size_t length = character((const unsigned char *)data + i, bytes - i);
+		size_t length = text_character(data + i, bytes - i);
 
 		if (!length)
 			text_add_string(text, "\xef\xbf\xbd");

@@ -25,4 +25,7 @@ void text_add_label_value(struct text *text, const char *data, size_t bytes);
 void text_add_help(struct text *text, const char *data, size_t bytes);
 void text_free(struct text *text);
 
+/* text_character - length of the UTF-8 character (RFC 3629) that data begins with; 0: none, or NUL */
+size_t text_character(const char *data, size_t bytes);
+
 #endif
