@@ -17,6 +17,15 @@ static inline uint64_t clock_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* clock_real_ns - CLOCK_REALTIME in nanoseconds since the epoch; no system call */
+static inline uint64_t clock_real_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* clock_deadline - the time so many milliseconds from now, for pthread_cond_clockwait(3) */
 static inline struct timespec clock_deadline(int timeout_ms)
 {

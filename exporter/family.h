@@ -32,6 +32,7 @@ struct family {
 	char (*le)[NUMBER_BYTES];    /* [bounds + 1] as text; the last is +Inf */
 	uint32_t le_bytes;	     /* of the longest */
 	struct series *first, *last; /* in order of appearance */
+	uint64_t layout;	     /* counts the changes of which lines it prints */
 };
 
 struct families {

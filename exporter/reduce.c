@@ -36,6 +36,15 @@ static enum refusal absent(const struct reduce_target *target, uint32_t cell)
 	return target->over_budget >> cell & 1 ? REFUSE_BUDGET : REFUSE_CONFLICT;
 }
 
+/* Something was recorded into it; the first time it may add lines to the page. */
+static void see(struct series_table *table, struct series *series)
+{
+	if (!series->seen && series->family->lazy)
+		series->family->layout++;
+	series->seen = true;
+	series_touch(table, series);
+}
+
 static enum refusal reduce_transfer(const struct reduce_target *target,
 				    const struct kvtap_record *record)
 {
@@ -55,7 +64,7 @@ static enum refusal reduce_transfer(const struct reduce_target *target,
 		kvtap_sum_add(&series->sum[part_of(cell)], value);
 		if (cell->metric == KVTAP_HISTOGRAM)
 			series->bucket[kvtap_cell_bucket(cell, value)]++;
-		series->seen = true;
+		see(target->table, series);
 	}
 	return refusal;
 }
@@ -72,7 +81,8 @@ static bool sum_add(struct kvtap_sum *sum, double value)
 }
 
 /* A time that is not there yet is that of another clock, or no time at all. */
-static void gauge_set(struct series *series, double value, uint64_t when_ns)
+static void gauge_set(struct series_table *table, struct series *series, double value,
+		      uint64_t when_ns)
 {
 	uint64_t now_ns = clock_ns();
 
@@ -82,16 +92,18 @@ static void gauge_set(struct series *series, double value, uint64_t when_ns)
 		return;
 	series->value = value;
 	series->value_ns = when_ns;
-	series->seen = true;
+	see(table, series);
 }
 
-static enum refusal reduce_scalar(const struct kvtap_cell *cell, struct series *series,
+static enum refusal reduce_scalar(const struct reduce_target *target,
 				  const struct kvtap_record *record)
 {
+	const struct kvtap_cell *cell = &target->plan->cell[0];
+	struct series *series = target->cell[0];
 	double value = record->value;
 
 	if (record->op == KVTAP_OP_SET) {
-		gauge_set(series, value, record->end_ns);
+		gauge_set(target->table, series, value, record->end_ns);
 		return REFUSE_NONE;
 	}
 	if (!isfinite(value) || (record->op == KVTAP_OP_ADD && value < 0) ||
@@ -99,7 +111,7 @@ static enum refusal reduce_scalar(const struct kvtap_cell *cell, struct series *
 		return REFUSE_VALUE;
 	if (record->op == KVTAP_OP_OBSERVE)
 		series->bucket[kvtap_cell_bucket_double(cell, value)]++;
-	series->seen = true;
+	see(target->table, series);
 	return REFUSE_NONE;
 }
 
@@ -116,7 +128,7 @@ enum refusal reduce_record(const struct reduce_target *target, const struct kvta
 		return reduce_transfer(target, record);
 	if (!target->cell[0])
 		return absent(target, 0);
-	return reduce_scalar(&target->plan->cell[0], target->cell[0], record);
+	return reduce_scalar(target, record);
 }
 
 static bool grew(const uint64_t *now, const uint64_t *before)
@@ -157,13 +169,13 @@ static bool cell_valid(const struct kvtap_cell *cell, const struct series *serie
 	return isfinite(as_double(sum.word[0])) && isfinite(as_double(sum.word[1]));
 }
 
-static void cell_advance(const struct kvtap_cell *cell, struct series *series, const uint64_t *now,
-			 const uint64_t *applied)
+static void cell_advance(struct series_table *table, const struct kvtap_cell *cell,
+			 struct series *series, const uint64_t *now, const uint64_t *applied)
 {
 	now += cell->word;
 	applied += cell->word;
 	if (cell->metric == KVTAP_GAUGE) {
-		gauge_set(series, as_double(now[0]), now[1]);
+		gauge_set(table, series, as_double(now[0]), now[1]);
 		return;
 	}
 	bool moved = now[0] != applied[0] || now[1] != applied[1];
@@ -173,7 +185,8 @@ static void cell_advance(const struct kvtap_cell *cell, struct series *series, c
 		moved |= now[2 + i] != applied[2 + i];
 	}
 	/* of a cell that only some records feed, an unmoved sum doesn't say that one came */
-	series->seen |= moved || cell->when == KVTAP_WHEN_ALWAYS || !cell->field;
+	if (moved || cell->when == KVTAP_WHEN_ALWAYS || !cell->field)
+		see(table, series);
 }
 
 enum refusal reduce_block(const struct reduce_target *target, const uint64_t *now,
@@ -189,7 +202,7 @@ enum refusal reduce_block(const struct reduce_target *target, const uint64_t *no
 			return REFUSE_VALUE;
 	for (uint32_t i = 0; now[0] != applied[0] && i < plan->cells; i++) {
 		if (target->cell[i])
-			cell_advance(&plan->cell[i], target->cell[i], now, applied);
+			cell_advance(target->table, &plan->cell[i], target->cell[i], now, applied);
 		else
 			refusal = absent(target, i);
 	}

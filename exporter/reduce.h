@@ -32,7 +32,8 @@ enum refusal {
 /* What a series id of one worker stands for. */
 struct reduce_target {
 	const struct kvtap_plan *plan;
-	struct series **cell; /* [plan->cells]; NULL: not exposed */
+	struct series_table *table; /* of the series */
+	struct series **cell;	    /* [plan->cells]; NULL: not exposed */
 	uint16_t over_budget; /* bit by cell: not exposed for want of room, not for a conflict */
 };
 

@@ -97,20 +97,28 @@ int self_init(struct self *self, struct series_table *table)
 	return declare_reasons(self) ? 0 : -ENOMEM;
 }
 
+static void add(struct self *self, struct series *series, uint64_t amount)
+{
+	if (!amount)
+		return;
+	kvtap_sum_add(&series->sum[NUMBER_UNITS], amount);
+	series_touch(self->table, series);
+}
+
 void self_add(struct self *self, enum self_id id, uint64_t amount)
 {
-	kvtap_sum_add(&self->series[id]->sum[NUMBER_UNITS], amount);
+	add(self, self->series[id], amount);
 }
 
 void self_add_refused(struct self *self, enum refusal reason, uint64_t records)
 {
-	kvtap_sum_add(&self->refused[reason]->sum[NUMBER_UNITS], records);
+	add(self, self->refused[reason], records);
 }
 
 void self_add_rejected(struct self *self, enum kvtap_reject reason)
 {
 	if (self->rejected[reason]) /* none is no reason */
-		kvtap_sum_add(&self->rejected[reason]->sum[NUMBER_UNITS], 1);
+		add(self, self->rejected[reason], 1);
 }
 
 void self_set(struct self *self, enum self_id id, double value)
@@ -121,6 +129,7 @@ void self_set(struct self *self, enum self_id id, double value)
 		series->value = value;
 	else
 		memcpy(&series->sum[NUMBER_DOUBLE].word[0], &value, sizeof(value));
+	series_touch(self->table, series);
 }
 
 void self_observe_ns(struct self *self, enum self_id id, uint64_t duration_ns)
@@ -132,6 +141,7 @@ void self_observe_ns(struct self *self, enum self_id id, uint64_t duration_ns)
 		bucket++;
 	series->bucket[bucket]++;
 	kvtap_sum_add(&series->sum[NUMBER_NANOSECONDS], duration_ns);
+	series_touch(self->table, series);
 }
 
 void self_update(struct self *self)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "hash.h"
 
 #define SERIES_BUCKETS 65536
@@ -51,6 +52,8 @@ void series_table_free(struct series_table *table)
 	cds_lfht_destroy(table->series, NULL);
 	families_free(&table->families);
 	text_free(&table->scratch);
+	free(table->changed.series);
+	free(table->unpublished.series);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -161,14 +164,48 @@ static struct series *allocate(struct family *family, const struct text *text, u
 	series->label = label;
 	series->label_bytes = (uint32_t)text->bytes;
 	series->le_at = le_at;
+	series->created_ns = clock_real_ns();
 	return series;
+}
+
+/* Room for one more in both lists, so that touching never fails. */
+static bool reserve(struct series_table *table)
+{
+	struct series_list *lists[] = { &table->changed, &table->unpublished };
+	uint32_t room = table->room ? table->room * 2 : 256;
+
+	if (table->count < table->room)
+		return true;
+	for (size_t i = 0; i < 2; i++) {
+		struct series **grown = realloc(lists[i]->series, room * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		lists[i]->series = grown;
+	}
+	table->room = room;
+	return true;
+}
+
+void series_settle(struct series_table *table)
+{
+	for (uint32_t i = 0; i < table->changed.count; i++) {
+		struct series *series = table->changed.series[i];
+
+		series->changed = false;
+		if (series->unpublished)
+			continue;
+		series->unpublished = true;
+		table->unpublished.series[table->unpublished.count++] = series;
+	}
+	table->changed.count = 0;
 }
 
 static int create(struct series **created, struct series_table *table, const struct key *key,
 		  struct family *family, uint32_t le_at, struct budget *budget)
 {
 	struct budget cost = series_cost(family, key->label);
-	struct series *series = allocate(family, key->label, le_at);
+	struct series *series = reserve(table) ? allocate(family, key->label, le_at) : NULL;
 
 	if (!series)
 		return -ENOMEM;
@@ -182,6 +219,7 @@ static int create(struct series **created, struct series_table *table, const str
 	cds_lfht_add(table->series, key_hash(key), &series->node);
 	urcu_bp_read_unlock();
 	append(family, series);
+	family->layout++;
 	table->count++;
 	*created = series;
 	return 0;

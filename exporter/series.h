@@ -26,11 +26,20 @@ struct series {
 	struct kvtap_sum sum[NUMBER_PARTS]; /* counter, histogram */
 	double value;			    /* gauge */
 	uint64_t value_ns;		    /* CLOCK_MONOTONIC of the value */
+	uint64_t created_ns;		    /* CLOCK_REALTIME of its first appearance */
 	bool seen;			    /* something was recorded into it */
+	bool changed;			    /* stands in table->changed */
+	bool unpublished;		    /* stands in table->unpublished */
 	uint32_t label_bytes;
 	uint32_t le_at;	   /* where an le label belongs: a label begins here, or it is the end */
 	const char *label; /* [label_bytes] a="1",b="2": escaped, sorted by name, none empty */
 	uint64_t bucket[]; /* histogram: [bounds + 1], not cumulative */
+};
+
+/* Series that changed, each once, in the order in which they did. */
+struct series_list {
+	struct series **series; /* [room], which all series of the table fit into */
+	uint32_t count;
 };
 
 struct series_table {
@@ -38,7 +47,10 @@ struct series_table {
 	struct cds_lfht *series;
 	struct text scratch;
 	uint32_t count;
+	uint32_t room; /* of both lists */
 	uint64_t refused;
+	struct series_list changed;	/* since the last commit */
+	struct series_list unpublished; /* committed since the last page */
 };
 
 struct series_label {
@@ -60,5 +72,17 @@ void series_table_free(struct series_table *table);
  */
 int series_get(struct series **series, struct series_table *table, struct family *family,
 	       const struct series_label *labels, size_t count, struct budget *budget);
+
+/* series_touch - note that a series changed; on the way of each record, so it can't fail */
+static inline void series_touch(struct series_table *table, struct series *series)
+{
+	if (series->changed)
+		return;
+	series->changed = true;
+	table->changed.series[table->changed.count++] = series;
+}
+
+/* series_settle - what changed is committed: it goes over to what the next page has to show */
+void series_settle(struct series_table *table);
 
 #endif

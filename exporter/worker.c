@@ -125,7 +125,7 @@ static int make_target(struct worker *worker, struct series_table *table,
 		       const struct kvtap_series_view *view, struct series_label *labels,
 		       size_t constants, struct reduce_target *target)
 {
-	*target = (struct reduce_target){ .plan = view->plan };
+	*target = (struct reduce_target){ .plan = view->plan, .table = table };
 	target->cell = calloc(view->plan->cells + 1u, sizeof(struct series *));
 	if (!target->cell)
 		return -ENOMEM;

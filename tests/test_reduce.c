@@ -46,7 +46,7 @@ static void begin(struct fixture *f, uint8_t op)
 	CHECK_EQ(series_table_init(&f->table), 0);
 	f->plan.op = op;
 	f->plan.words = 1;
-	f->target = (struct reduce_target){ .plan = &f->plan, .cell = f->cell };
+	f->target = (struct reduce_target){ .plan = &f->plan, .table = &f->table, .cell = f->cell };
 }
 
 static void add_cell(struct fixture *f, const char *name, struct kvtap_cell cell)
