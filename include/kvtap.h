@@ -111,6 +111,23 @@ enum kvtap_metric { KVTAP_COUNTER = 1, KVTAP_GAUGE = 2, KVTAP_HISTOGRAM = 3 };
 
 #define KVTAP_FAMILY_LAZY 1u /* a series has no sample before its first record; else it is 0 */
 
+/*
+ * What a gauge shows that several workers set, as in client_python's multiprocess mode: of the last
+ * value of each worker. With LIVE a worker's value goes when the worker ends; without, it stays in.
+ */
+enum kvtap_gauge_mode {
+	KVTAP_GAUGE_LIVEMOSTRECENT = 0, /* the latest by CLOCK_MONOTONIC */
+	KVTAP_GAUGE_MOSTRECENT = 1,
+	KVTAP_GAUGE_LIVESUM = 2,
+	KVTAP_GAUGE_SUM = 3,
+	KVTAP_GAUGE_LIVEMAX = 4,
+	KVTAP_GAUGE_MAX = 5,
+	KVTAP_GAUGE_LIVEMIN = 6,
+	KVTAP_GAUGE_MIN = 7,
+	KVTAP_GAUGE_LIVEALL = 8, /* a series for each worker, with its pid in a label pid */
+	KVTAP_GAUGE_ALL = 9,
+};
+
 struct kvtap_family {
 	const char *
 		name; /* [a-zA-Z_:][a-zA-Z0-9_:]*, at most 255; a counter's _total may be left out */
@@ -121,6 +138,7 @@ struct kvtap_family {
 	size_t label_count;		/* at most 16 */
 	const double *bounds; /* [bound_count], histogram: increasing, finite; +Inf is implied */
 	size_t bound_count;   /* at most 64 */
+	enum kvtap_gauge_mode gauge_mode; /* of a gauge */
 };
 
 /**
@@ -130,11 +148,13 @@ struct kvtap_family {
  * @family: copied
  *
  * Declaring the same again gives the same id. If another worker's family of this name has another
- * metric, other bounds or labels, the exporter keeps the one it saw first and counts the other.
+ * metric or gauge mode, other bounds or labels, the exporter keeps the one it saw first and counts
+ * the other.
  *
  * Returns: 0, or
  *   -EINVAL  a name outside the charset, a reserved label name ("le" in a histogram, "__...", a
- *            constant label), bounds out of order or not finite, bounds on another metric
+ *            constant label, "pid" in a gauge that shows all), bounds out of order or not finite,
+ *            bounds on another metric than a histogram, a gauge mode that is unknown or not a gauge's
  *   -E2BIG   too many labels or bounds, or a text that is too long
  *   -EEXIST  declared before on this tap with something else than the help changed
  *   -ENOSPC  the dictionary is full, or the file system is
@@ -264,8 +284,8 @@ KVTAP_API void kvtap_transfer(struct kvtap *tap, const struct kvtap_transfer *tr
  * @tap:    borrowed
  * @series: of a family of that metric; another one is refused by the exporter and counted there
  *
- * Refused values are counted (kvtap_stats). Sums keep about 100 bits. Of several writers of a gauge
- * the latest by CLOCK_MONOTONIC wins. Returns, threads, signals, fork, cost: as kvtap_transfer.
+ * Refused values are counted (kvtap_stats). Sums keep about 100 bits. Of several threads that set a
+ * gauge the latest by CLOCK_MONOTONIC wins; of several workers, see enum kvtap_gauge_mode. Returns, threads, signals, fork, cost: as kvtap_transfer.
  */
 KVTAP_API void kvtap_add(struct kvtap *tap, uint32_t series, double amount);
 KVTAP_API void kvtap_set(struct kvtap *tap, uint32_t series, double value);

@@ -42,7 +42,7 @@
 #define KVTAP_SEGMENT_MAGIC "\x89KVTAP\r\n"
 #define KVTAP_TAILS_MAGIC "\x89KVTLS\r\n"
 #define KVTAP_LAYOUT_MAJOR 1 /* another one is refused */
-#define KVTAP_LAYOUT_MINOR 0 /* additions that an older reader may ignore */
+#define KVTAP_LAYOUT_MINOR 1 /* additions that an older reader may ignore; 1: gauge modes */
 
 #define KVTAP_SEGMENT_SUFFIX ".seg"
 #define KVTAP_TAILS_SUFFIX ".tails"
@@ -194,12 +194,14 @@ struct kvtap_entry {
 	uint32_t bytes; /* with this head; a multiple of 8 */
 	uint16_t type;
 	uint8_t metric; /* family: enum kvtap_metric */
-	uint8_t flags;	/* family: KVTAP_FAMILY_LAZY */
+	uint8_t flags;	/* family: KVTAP_FAMILY_LAZY; of a gauge its mode above it */
 	uint32_t target;
 	uint16_t labels;
 	uint16_t count;
 };
 
+#define KVTAP_ENTRY_MODE_SHIFT 1 /* enum kvtap_gauge_mode in flags; 0 is what minor 0 has there */
+#define KVTAP_ENTRY_MODE_MASK 0xf
 #define KVTAP_LABEL_FIXED 0xff
 
 struct kvtap_feed_entry {

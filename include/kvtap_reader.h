@@ -113,6 +113,7 @@ struct kvtap_text { /* bytes, not NUL-terminated, any bytes but bounded */
 struct kvtap_family_view {
 	struct kvtap_text name, help; /* name: checked against the charset */
 	uint8_t metric, flags;
+	uint8_t gauge_mode; /* enum kvtap_gauge_mode; of a newer minor version: the default */
 	uint16_t labels, bounds;
 	const struct kvtap_text *label; /* [labels] names, checked */
 	const double *bound;		/* [bounds] finite and increasing */

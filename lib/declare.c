@@ -130,6 +130,21 @@ static int check_labels(const struct kvtap *tap, const char *what, const char *n
 	return 0;
 }
 
+static int check_gauge_mode(const struct kvtap *tap, const struct kvtap_family *family)
+{
+	bool all = family->gauge_mode >= KVTAP_GAUGE_LIVEALL;
+
+	if (family->gauge_mode > KVTAP_GAUGE_ALL ||
+	    (family->gauge_mode && family->metric != KVTAP_GAUGE))
+		return complain(tap, -EINVAL, "family", family->name,
+				"gauge_mode is unknown, or not of a gauge");
+	for (size_t i = 0; all && i < family->label_count; i++)
+		if (strcmp(family->label_names[i], "pid") == 0)
+			return complain(tap, -EINVAL, "family", family->name,
+					"its gauge_mode adds the label pid");
+	return 0;
+}
+
 static int check_family(const struct kvtap *tap, const struct kvtap_family *family)
 {
 	bool histogram = family->metric == KVTAP_HISTOGRAM;
@@ -146,15 +161,18 @@ static int check_family(const struct kvtap *tap, const struct kvtap_family *fami
 				    !kvtap_bounds_valid(family->bounds, family->bound_count)))
 		return complain(tap, -EINVAL, "family", family->name,
 				"bounds must be finite, increasing, and of a histogram");
-	return check_labels(tap, "family", family->name, family->label_names, family->label_count,
-			    histogram);
+	int rc = check_labels(tap, "family", family->name, family->label_names, family->label_count,
+			      histogram);
+	return rc ? rc : check_gauge_mode(tap, family);
 }
 
 static int build_family(struct kvtap_entry_builder *entry, const struct kvtap_family *family)
 {
 	struct kvtap_entry head = { .type = KVTAP_ENTRY_FAMILY,
 				    .metric = (uint8_t)family->metric,
-				    .flags = (uint8_t)family->flags,
+				    .flags = (uint8_t)(family->flags |
+						       (unsigned)family->gauge_mode
+							       << KVTAP_ENTRY_MODE_SHIFT),
 				    .labels = (uint16_t)family->label_count,
 				    .count = (uint16_t)family->bound_count };
 
@@ -171,8 +189,8 @@ static bool same_family(const struct kvtap_declared *declared, const struct kvta
 {
 	const struct kvtap_cell *cell = &declared->plan.cell[0];
 
-	if (declared->metric != family->metric || declared->labels != family->label_count ||
-	    cell->bounds != family->bound_count)
+	if (declared->metric != family->metric || declared->gauge_mode != family->gauge_mode ||
+	    declared->labels != family->label_count || cell->bounds != family->bound_count)
 		return false;
 	for (uint32_t i = 0; i < declared->labels; i++)
 		if (strcmp(declared->label_names[i], family->label_names[i]) != 0)
@@ -196,6 +214,7 @@ static struct kvtap_declared *keep_family(const struct kvtap_family *family, uin
 		memcpy(bound, family->bounds, family->bound_count * sizeof(double));
 	declared->bound = bound;
 	declared->metric = (uint8_t)family->metric;
+	declared->gauge_mode = (uint8_t)family->gauge_mode;
 	kvtap_plan_begin(&declared->plan, kvtap_plan_op(declared->metric));
 	kvtap_plan_cell(&declared->plan, id, declared->metric, 0, KVTAP_WHEN_ALWAYS, bound,
 			(uint32_t)family->bound_count, declared->limit);
@@ -213,7 +232,8 @@ static int add_family(struct kvtap *tap, uint32_t *id, const struct kvtap_family
 			continue;
 		if (!same_family(tap->family[i], family))
 			return complain(tap, -EEXIST, "family", family->name,
-					"declared before with another metric, labels or bounds");
+					"declared before with another metric, mode, labels or "
+					"bounds");
 		*id = i;
 		return 0;
 	}

@@ -113,6 +113,13 @@ static int parse_constants(struct kvtap_reader_dictionary *dictionary,
 	return 0;
 }
 
+static uint8_t gauge_mode(const struct kvtap_entry *entry)
+{
+	uint8_t mode = entry->flags >> KVTAP_ENTRY_MODE_SHIFT & KVTAP_ENTRY_MODE_MASK;
+
+	return entry->metric == KVTAP_GAUGE && mode <= KVTAP_GAUGE_ALL ? mode : 0;
+}
+
 static int parse_family(struct kvtap_reader_dictionary *dictionary, const struct kvtap_entry *entry,
 			struct cursor *cursor)
 {
@@ -142,7 +149,8 @@ static int parse_family(struct kvtap_reader_dictionary *dictionary, const struct
 	    !labels_valid(label, entry->labels, histogram))
 		return -EPROTO;
 	family->view.metric = entry->metric;
-	family->view.flags = entry->flags;
+	family->view.flags = entry->flags & KVTAP_FAMILY_LAZY;
+	family->view.gauge_mode = gauge_mode(entry);
 	family->view.labels = entry->labels;
 	family->view.bounds = entry->count;
 	family->view.label = label;

@@ -36,6 +36,7 @@ struct kvtap_declared {
 	char **label_names; /* [labels] */
 	uint32_t labels;
 	uint8_t metric;	       /* family */
+	uint8_t gauge_mode;    /* family */
 	double *bound;	       /* family: [plan.cell[0].bounds] */
 	uint64_t *limit;       /* of the cells, one after the other */
 	uint32_t entry_offset; /* in the dictionary */

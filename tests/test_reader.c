@@ -405,6 +405,38 @@ TEST(reader_skips_entries_of_a_newer_minor_version)
 	end();
 }
 
+/* The mode that a reader finds with these flags in the entry of the family "gauge". */
+static int mode_with(uint8_t flags)
+{
+	off_t at = (off_t)(find_string_length("gauge") - sizeof(struct kvtap_entry) +
+			   offsetof(struct kvtap_entry, flags));
+	enum kvtap_reject why;
+	struct kvtap_reader *reader;
+	int mode = -1;
+
+	CHECK_EQ(pwrite(segment, &flags, 1, at), 1);
+	CHECK_EQ(kvtap_reader_open(&reader, &why, folder, name), 0);
+	CHECK_EQ(kvtap_reader_refresh(reader, &why), 0);
+	for (uint32_t id = 1; id <= kvtap_reader_families(reader); id++) {
+		const struct kvtap_family_view *view = kvtap_reader_family(reader, id);
+
+		if (view->name.bytes == 5 && !memcmp(view->name.data, "gauge", 5))
+			mode = view->gauge_mode;
+	}
+	kvtap_reader_close(reader);
+	return mode;
+}
+
+TEST(reader_takes_a_gauge_mode_of_a_newer_minor_version_for_the_default)
+{
+	begin();
+	CHECK_EQ(mode_with(KVTAP_FAMILY_LAZY), KVTAP_GAUGE_LIVEMOSTRECENT);
+	CHECK_EQ(mode_with(KVTAP_GAUGE_ALL << KVTAP_ENTRY_MODE_SHIFT), KVTAP_GAUGE_ALL);
+	CHECK_EQ(mode_with((KVTAP_GAUGE_ALL + 1) << KVTAP_ENTRY_MODE_SHIFT), 0);
+	CHECK_EQ(mode_with(0xe0 | KVTAP_GAUGE_SUM << KVTAP_ENTRY_MODE_SHIFT), KVTAP_GAUGE_SUM);
+	end();
+}
+
 /* ---- rings ---- */
 
 TEST(reader_skips_a_ring_whose_head_is_beyond_it)
