@@ -53,7 +53,7 @@ struct drain *drain_create(struct series_table *table, struct self *self, bool r
 void drain_destroy(struct drain *drain)
 {
 	for (uint32_t i = 0; i < drain->workers; i++)
-		worker_close(drain->worker[i]);
+		worker_close(drain->worker[i], drain->table);
 	free(drain);
 }
 
@@ -249,7 +249,7 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 
 static void remove_worker(struct drain *drain, uint32_t index)
 {
-	worker_close(drain->worker[index]);
+	worker_end(drain->worker[index], drain->table);
 	drain->worker[index] = drain->worker[--drain->workers];
 	drain->changed = true;
 }
@@ -360,6 +360,7 @@ bool drain_pass(struct drain *drain, bool all)
 			i++;
 	}
 	count_pass(drain, now);
+	drain->changed |= series_expire(drain->table, now);
 	bool changed = drain->changed || drain_took(drain);
 	drain->changed = false;
 	return changed;

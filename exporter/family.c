@@ -68,29 +68,34 @@ static int name_add(struct families *families, struct family *family, const char
 	return 0;
 }
 
-/* Remove the names of one family, or of all with NULL. Nobody else reads the table. */
-static void names_remove(struct families *families, const struct family *family)
+static void name_remove(struct families *families, const char *text)
 {
 	struct cds_lfht_iter iter;
-	struct cds_lfht_node *node;
 
 	urcu_bp_read_lock();
-	cds_lfht_first(families->names, &iter);
-	while ((node = cds_lfht_iter_get_node(&iter))) {
-		struct name *name = caa_container_of(node, struct name, node);
-
-		cds_lfht_next(families->names, &iter);
-		if (family && name->family != family)
-			continue;
+	cds_lfht_lookup(families->names, hash_bytes(text, strlen(text)), name_match, text, &iter);
+	struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
+	if (node)
 		cds_lfht_del(families->names, node);
-		free(name);
-	}
 	urcu_bp_read_unlock();
+	if (node)
+		free(caa_container_of(node, struct name, node)); /* nobody else reads */
+}
+
+/* The names that a family has by now. */
+static void names_remove(struct families *families, const struct family *family)
+{
+	char sample[NAME_BYTES + sizeof("_bucket")];
+
+	for (const char *const *suffix = suffixes[family->metric]; *suffix; suffix++) {
+		snprintf(sample, sizeof(sample), "%s%s", family->name, *suffix);
+		name_remove(families, sample);
+	}
 }
 
 int families_init(struct families *families)
 {
-	*families = (struct families){ 0 };
+	*families = (struct families){ .limits = budget_defaults, .reserve.reserve = true };
 	families->names = cds_lfht_new(NAME_BUCKETS, NAME_BUCKETS, NAME_BUCKETS, 0, NULL);
 	return families->names ? 0 : -ENOMEM;
 }
@@ -111,10 +116,11 @@ void families_free(struct families *families)
 {
 	if (!families->names)
 		return;
-	names_remove(families, NULL);
-	cds_lfht_destroy(families->names, NULL);
-	for (uint32_t i = 0; i < families->count; i++)
+	for (uint32_t i = 0; i < families->count; i++) {
+		names_remove(families, families->family[i]);
 		family_free(families->family[i]);
+	}
+	cds_lfht_destroy(families->names, NULL);
 	free(families->family);
 }
 
@@ -133,7 +139,8 @@ static bool same(const struct family *family, const char *name,
 		 const struct kvtap_family_view *view)
 {
 	if (strcmp(family->name, name) || family->metric != view->metric ||
-	    family->labels != view->labels || family->bounds != view->bounds)
+	    family->gauge_mode != view->gauge_mode || family->labels != view->labels ||
+	    family->bounds != view->bounds)
 		return false;
 	for (uint32_t i = 0; i < family->labels; i++)
 		if (strlen(family->label[i]) != view->label[i].bytes ||
@@ -192,6 +199,7 @@ static struct family *family_create(const char *name, const struct kvtap_family_
 	if (!family)
 		return NULL;
 	family->metric = view->metric;
+	family->gauge_mode = view->gauge_mode;
 	family->lazy = view->flags & KVTAP_FAMILY_LAZY;
 	family->own = own;
 	family->name = strdup(name);
@@ -218,11 +226,15 @@ static bool families_grow(struct families *families)
 /* HELP and TYPE; of a name without help only the latter. */
 static struct budget family_cost(const struct family *family)
 {
-	uint64_t name_bytes = strlen(family->name);
+	uint64_t name_bytes = strlen(family->name), help_bytes = strlen(family->help);
+	struct budget cost = { .bytes = 2 * name_bytes + help_bytes +
+					sizeof("# HELP  \n# TYPE  histogram\n"),
+			       .string_bytes = name_bytes + help_bytes,
+			       .families = 1 };
 
-	return (struct budget){ .bytes = 2 * name_bytes + strlen(family->help) +
-					 sizeof("# HELP  \n# TYPE  histogram\n"),
-				.families = 1 };
+	for (uint32_t i = 0; i < family->labels; i++)
+		cost.string_bytes += strlen(family->label[i]);
+	return cost;
 }
 
 static int names_add(struct families *families, struct family *family)
@@ -245,12 +257,14 @@ static int family_add(struct family **added, struct families *families, const ch
 	if (rc)
 		goto fail;
 	struct budget cost = family_cost(family);
-	if (!budget_take(&families->taken, budget, &cost, name)) {
+	if (!budget_take(&families->taken, budget, &cost, &families->limits, name)) {
 		names_remove(families, family);
 		rc = -ENOSPC;
 		goto fail;
 	}
 	families->family[families->count++] = family;
+	families->unused = true; /* nobody uses it yet */
+	family_relayout(families, family);
 	*added = family;
 	return 0;
 
@@ -258,6 +272,41 @@ fail:
 	if (family)
 		family_free(family);
 	return rc;
+}
+
+void family_relayout(struct families *families, struct family *family)
+{
+	family->layout = ++families->layout;
+}
+
+void family_release(struct families *families, struct family *family)
+{
+	family->users--;
+	families->unused = true;
+}
+
+bool families_sweep(struct families *families)
+{
+	uint32_t kept = 0, before = families->count;
+
+	if (!families->unused)
+		return false;
+	families->unused = false;
+	for (uint32_t i = 0; i < before; i++) {
+		struct family *family = families->family[i];
+
+		if (family->own || family->users || family->first) {
+			families->family[kept++] = family;
+			continue;
+		}
+		struct budget cost = family_cost(family);
+		budget_give(&families->taken, &cost);
+		names_remove(families, family);
+		family_free(family);
+		families->layout++;
+	}
+	families->count = kept;
+	return kept != before;
 }
 
 void family_conflict(struct families *families, struct family *family, const char *with)

@@ -2,9 +2,10 @@
 /*
  * family.h - the families of all workers, by name
  *
- * The first declaration of a name stays. One with another metric, other bounds or other labels is a
- * conflict, and so is one whose sample names (x_total; x_bucket, x_sum, x_count) are those of
- * another family. Families are never removed. Only the drain thread may call.
+ * The first declaration of a name stays. One with another metric or gauge mode, other bounds or other
+ * labels is a conflict, and so is one whose sample names (x_total; x_bucket, x_sum, x_count) are those
+ * of another family. A family goes when it has no series and no open worker declares it; then the
+ * name is free. Only the drain thread may call.
  */
 #ifndef KVTAP_EXPORTER_FAMILY_H
 #define KVTAP_EXPORTER_FAMILY_H
@@ -24,6 +25,7 @@ struct family {
 	char *name; /* as in HELP and TYPE; a counter's ends in _total */
 	char *help; /* escaped; "" for none */
 	uint8_t metric;
+	uint8_t gauge_mode; /* enum kvtap_gauge_mode */
 	bool lazy, own;
 	bool conflict_logged;
 	uint32_t labels, bounds;
@@ -32,17 +34,24 @@ struct family {
 	char (*le)[NUMBER_BYTES];    /* [bounds + 1] as text; the last is +Inf */
 	uint32_t le_bytes;	     /* of the longest */
 	struct series *first, *last; /* in order of appearance */
-	uint64_t layout;	     /* counts the changes of which lines it prints */
+	struct series *other; /* of first to last: for what is over a budget; NULL: none yet */
+	uint32_t users;	      /* open workers that declare it */
+	uint64_t layout;      /* another number whenever other lines are printed */
 };
 
 struct families {
 	struct family **family; /* [count] in order of first declaration */
 	uint32_t count, room;
 	uint64_t conflicts;
-	struct budget taken;	/* series included */
+	struct budget taken; /* series included */
+	struct budget_limits limits;
+	struct budget reserve;	/* for series "other" */
+	uint64_t layout;	/* the last number that was given to a family: each is given once */
+	bool unused;		/* a family may have lost its last series or user */
 	struct cds_lfht *names; /* sample name -> family */
 };
 
+/* families_init - with budget_defaults, which the caller may change before the first declaration */
 int families_init(struct families *families);
 /* families_free - the series must be gone */
 void families_free(struct families *families);
@@ -59,5 +68,11 @@ int family_declare(struct family **family, struct families *families,
 		   const struct kvtap_family_view *view, struct budget *budget);
 /* family_conflict - count one, and log it once for the family that stays */
 void family_conflict(struct families *families, struct family *family, const char *with);
+/* family_relayout - note that it prints other lines from now on */
+void family_relayout(struct families *families, struct family *family);
+/* family_release - a worker that declared it has gone; it added itself to users */
+void family_release(struct families *families, struct family *family);
+/* families_sweep - remove families without series and users; Returns: whether there were any */
+bool families_sweep(struct families *families);
 
 #endif

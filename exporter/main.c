@@ -81,6 +81,7 @@ static bool publish(struct exporter *exporter)
 
 	self_set(&exporter->self, SELF_CUT_TIMEOUTS, (double)cut_timeouts(exporter->cut));
 	self_update(&exporter->self);
+	series_settle(&exporter->table);
 	page_render(&text, &exporter->table);
 	if (text.failed) {
 		text_free(&text);
@@ -151,6 +152,8 @@ static int start(struct exporter *exporter)
 		return -1;
 	if (series_table_init(&exporter->table))
 		return -1;
+	exporter->table.idle_timeout_ns = options->idle_timeout_ns;
+	exporter->table.families.limits = options->limits;
 	if (self_init(&exporter->self, &exporter->table))
 		return -1;
 	exporter->drain = drain_create(&exporter->table, &exporter->self, options->rank_label);

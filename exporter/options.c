@@ -9,12 +9,14 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kvtap.h"
 #include "kvtap_layout.h"
+#include "quantity.h"
 
 #define NAMESPACE_MAX 64
 #define NAMESPACE_CHARS                                                                            \
@@ -43,6 +45,18 @@ static const char help[] =
 	"  --label.rank           Keep the workers of one engine apart by a label rank.\n"
 	"                         Default: off, they add up.\n"
 	"\n"
+	"Series:\n"
+	"  --series.idle-timeout=1h\n"
+	"                         Remove series so long after their last worker: 90s, 1h30m, 7d.\n"
+	"                         0: never.\n"
+	"  --limit.series=1000000, --limit.worker-series=100000\n"
+	"  --limit.families=10000, --limit.worker-families=256\n"
+	"  --limit.bytes=256MiB, --limit.worker-bytes=64MiB\n"
+	"  --limit.string-bytes=64MiB, --limit.worker-string-bytes=16MiB\n"
+	"                         How much there may be in all, and made for one worker: series,\n"
+	"                         families, bytes of a page as text, bytes of names, help and\n"
+	"                         labels. A series beyond that adds to one series of its family.\n"
+	"\n"
 	"Web:\n"
 	"  --web.listen-address=" OPTIONS_LISTEN_DEFAULT "\n"
 	"                         HOST:PORT or [IPV6]:PORT to listen on; :PORT is all addresses,\n"
@@ -65,9 +79,26 @@ enum flag {
 	FLAG_LABEL_RANK,
 	FLAG_LOG_LEVEL,
 	FLAG_VERSION,
+	FLAG_IDLE_TIMEOUT,
+	FLAG_LIMIT = 4096, /* and where it stands in struct options */
 };
 
+#define LIMIT(name, field)                                                                         \
+	{                                                                                          \
+		"limit." name, required_argument, NULL,                                            \
+			FLAG_LIMIT + offsetof(struct options, limits.field)                        \
+	}
+
 static const struct option flags[] = {
+	{ "series.idle-timeout", required_argument, NULL, FLAG_IDLE_TIMEOUT },
+	LIMIT("series", all.series),
+	LIMIT("families", all.families),
+	LIMIT("bytes", all.bytes),
+	LIMIT("string-bytes", all.string_bytes),
+	LIMIT("worker-series", worker.series),
+	LIMIT("worker-families", worker.families),
+	LIMIT("worker-bytes", worker.bytes),
+	LIMIT("worker-string-bytes", worker.string_bytes),
 	{ "web.listen-address", required_argument, NULL, FLAG_LISTEN_ADDRESS },
 	{ "web.telemetry-path", required_argument, NULL, FLAG_TELEMETRY_PATH },
 	{ "dir", required_argument, NULL, FLAG_DIR },
@@ -93,7 +124,21 @@ static void print_version(void)
 	       KVTAP_LAYOUT_MAJOR);
 }
 
-/* Says what is wrong; the level is parsed on the way. */
+static int take_limit(struct options *options, int flag)
+{
+	uint64_t *limit = (uint64_t *)((char *)options + (flag - FLAG_LIMIT));
+	const struct option *named = flags;
+
+	if (quantity_count(limit, optarg))
+		return 0;
+	while (named->val != flag)
+		named++;
+	fprintf(stderr, "--%s: '%s' is no count such as 1000, nor a size such as 64MiB\n",
+		named->name, optarg);
+	return -EINVAL;
+}
+
+/* Says what is wrong; what is not a string is parsed on the way. */
 static int take_flag(struct options *options, int flag, enum options_next *next)
 {
 	switch (flag) {
@@ -117,6 +162,13 @@ static int take_flag(struct options *options, int flag, enum options_next *next)
 			return 0;
 		fprintf(stderr, "--log.level: '%s' is none of debug, info, warn, error\n", optarg);
 		return -EINVAL;
+	case FLAG_IDLE_TIMEOUT:
+		if (quantity_duration(&options->idle_timeout_ns, optarg))
+			return 0;
+		fprintf(stderr,
+			"--series.idle-timeout: '%s' is no duration such as 90s, 1h30m, 7d\n",
+			optarg);
+		return -EINVAL;
 	case FLAG_VERSION:
 		print_version();
 		*next = OPTIONS_EXIT_OK;
@@ -125,8 +177,8 @@ static int take_flag(struct options *options, int flag, enum options_next *next)
 		fputs(help, stdout);
 		*next = OPTIONS_EXIT_OK;
 		return 0;
-	default: /* getopt_long has said what */
-		return -EINVAL;
+	default: /* of '?' getopt_long has said what */
+		return flag >= FLAG_LIMIT ? take_limit(options, flag) : -EINVAL;
 	}
 }
 
@@ -198,6 +250,8 @@ enum options_next options_parse(struct options *options, int argc, char **argv)
 		.dir = environment("KVTAP_DIR", "/dev/shm"),
 		.name_space = environment("KVTAP_NAMESPACE", "default"),
 		.log_level = LOG_LEVEL_INFO,
+		.idle_timeout_ns = OPTIONS_IDLE_NS,
+		.limits = budget_defaults,
 	};
 	if (read_flags(options, argc, argv, &next) == 0)
 		return next;

@@ -36,11 +36,14 @@ static enum refusal absent(const struct reduce_target *target, uint32_t cell)
 	return target->over_budget >> cell & 1 ? REFUSE_BUDGET : REFUSE_CONFLICT;
 }
 
-/* Something was recorded into it; the first time it may add lines to the page. */
+/*
+ * Something was recorded into it; the first time it may add lines to the page. A child adds them
+ * when its parent is computed.
+ */
 static void see(struct series_table *table, struct series *series)
 {
-	if (!series->seen && series->family->lazy)
-		series->family->layout++;
+	if (!series->seen && series->family->lazy && !series->gauge.parent)
+		family_relayout(&table->families, series->family);
 	series->seen = true;
 	series_touch(table, series);
 }
@@ -124,11 +127,12 @@ enum refusal reduce_record(const struct reduce_target *target, const struct kvta
 		return REFUSE_SERIES;
 	if (record->op != target->plan->op)
 		return REFUSE_OPERATION;
-	if (record->op == KVTAP_OP_TRANSFER)
-		return reduce_transfer(target, record);
-	if (!target->cell[0])
-		return absent(target, 0);
-	return reduce_scalar(target, record);
+	enum refusal refusal = record->op == KVTAP_OP_TRANSFER ? reduce_transfer(target, record)
+			       : !target->cell[0]	       ? absent(target, 0)
+							       : reduce_scalar(target, record);
+	if (refusal != REFUSE_VALUE)
+		target->table->other_records += target->other;
+	return refusal;
 }
 
 static bool grew(const uint64_t *now, const uint64_t *before)
@@ -200,6 +204,8 @@ enum refusal reduce_block(const struct reduce_target *target, const uint64_t *no
 	for (uint32_t i = 0; i < plan->cells; i++)
 		if (!cell_valid(&plan->cell[i], target->cell[i], now, applied))
 			return REFUSE_VALUE;
+	if (target->other)
+		target->table->other_records += now[0] - applied[0];
 	for (uint32_t i = 0; now[0] != applied[0] && i < plan->cells; i++) {
 		if (target->cell[i])
 			cell_advance(target->table, &plan->cell[i], target->cell[i], now, applied);

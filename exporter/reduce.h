@@ -33,8 +33,10 @@ enum refusal {
 struct reduce_target {
 	const struct kvtap_plan *plan;
 	struct series_table *table; /* of the series */
-	struct series **cell;	    /* [plan->cells]; NULL: not exposed */
-	uint16_t over_budget; /* bit by cell: not exposed for want of room, not for a conflict */
+	struct series **cell;	    /* [plan->cells]; NULL: not exposed; of a gauge the child */
+	/* bit by cell: for want of room, not for a conflict, it is not exposed or a series "other" */
+	uint16_t over_budget;
+	bool other; /* a cell is a series "other" */
 };
 
 /**
@@ -42,6 +44,7 @@ struct reduce_target {
  * @target:   of its series; NULL if that is unknown
  * @position: index in its ring
  *
+ * Records of a target with a series "other" are counted in table->other_records.
  * Returns: REFUSE_NONE or why nothing was applied; with CONFLICT and BUDGET what could be applied
  * was.
  */

@@ -157,7 +157,8 @@ void self_update(struct self *self)
 	self_set(self, SELF_RESIDENT_BYTES, process->resident_bytes);
 	self_set(self, SELF_START_SECONDS, process->start_time_seconds);
 	self_set(self, SELF_THREADS, process->threads);
-	self_set(self, SELF_SERIES, self->table->count);
+	self_set(self, SELF_SERIES, self->table->count - self->table->children);
 	self_set(self, SELF_SERIES_REFUSED, (double)self->table->refused);
+	self_set(self, SELF_OTHER_RECORDS, (double)self->table->other_records);
 	self_set(self, SELF_CONFLICTS, (double)self->table->families.conflicts);
 }

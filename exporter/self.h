@@ -37,13 +37,16 @@
 	  "Declarations of workers that are not exposed because they contradict an earlier one.")  \
 	X(SERIES, GAUGE, "kvtap_series", "Series that are exposed, the exporter's own included.")  \
 	X(SERIES_REFUSED, COUNTER, "kvtap_series_refused_total",                                   \
-	  "Series that are not exposed because the exporter has no room for more.")                \
+	  "Series that have no place of their own because the exporter has no room for more.")     \
 	X(DRAIN_SECONDS, HISTOGRAM, "kvtap_drain_duration_seconds",                                \
 	  "Duration of a pass over all workers.")                                                  \
 	X(PUBLISH_SECONDS, HISTOGRAM, "kvtap_publish_duration_seconds",                            \
 	  "Duration of making and publishing a page.")                                             \
 	X(CUT_TIMEOUTS, COUNTER, "kvtap_scrape_cut_timeouts_total",                                \
 	  "Scrapes that were answered with an older page because the drain was busy.")             \
+	X(OTHER_RECORDS, COUNTER, "kvtap_records_over_budget_total",                               \
+	  "Records of series that the exporter has no room for, added to one series of their "     \
+	  "family.")                                                                               \
 	X(CPU_SECONDS, COUNTER, "process_cpu_seconds_total",                                       \
 	  "Total user and system CPU time spent in seconds.")                                      \
 	X(OPEN_FDS, GAUGE, "process_open_fds", "Number of open file descriptors.")                 \

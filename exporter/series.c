@@ -17,7 +17,6 @@
 #include "hash.h"
 
 #define SERIES_BUCKETS 65536
-#define LABELS_MAX (2 * KVTAP_LABELS_MAX) /* constant labels and the family's */
 
 struct key {
 	const struct family *family;
@@ -26,7 +25,7 @@ struct key {
 
 int series_table_init(struct series_table *table)
 {
-	*table = (struct series_table){ 0 };
+	*table = (struct series_table){ .now_ns = clock_ns() };
 	table->series = cds_lfht_new(SERIES_BUCKETS, SERIES_BUCKETS, SERIES_BUCKETS, 0, NULL);
 	if (!table->series)
 		return -ENOMEM;
@@ -107,7 +106,8 @@ static int match(struct cds_lfht_node *node, const void *key)
 	const struct series *series = caa_container_of(node, struct series, node);
 	const struct key *wanted = key;
 
-	return series->family == wanted->family && series->label_bytes == wanted->label->bytes &&
+	return !series->gauge.parent && series->family == wanted->family &&
+	       series->label_bytes == wanted->label->bytes &&
 	       (!series->label_bytes ||
 		!memcmp(series->label, wanted->label->data, series->label_bytes));
 }
@@ -118,30 +118,46 @@ static unsigned long key_hash(const struct key *key)
 	       hash_bytes(&key->family, sizeof(key->family));
 }
 
-static struct series *find(struct series_table *table, const struct key *key)
+struct series *series_find(struct series_table *table, unsigned long hash,
+			   cds_lfht_match_fct match_key, const void *key)
 {
 	struct cds_lfht_iter iter;
 
 	urcu_bp_read_lock();
-	cds_lfht_lookup(table->series, key_hash(key), match, key, &iter);
+	cds_lfht_lookup(table->series, hash, match_key, key, &iter);
 	struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
 	urcu_bp_read_unlock();
 	return node ? caa_container_of(node, struct series, node) : NULL;
 }
 
+void series_link(struct series_table *table, unsigned long hash, struct series *series)
+{
+	cds_lfht_node_init(&series->node);
+	urcu_bp_read_lock();
+	cds_lfht_add(table->series, hash, &series->node);
+	urcu_bp_read_unlock();
+}
+
 /* More than any line has beside its name, labels and le: a number, the suffix and punctuation. */
 #define LINE_BYTES (NUMBER_BYTES + sizeof("_bucket{,le=\"\"} \n"))
 
-static struct budget series_cost(const struct family *family, const struct text *label)
+struct budget series_cost(const struct series *series)
 {
+	const struct family *family = series->family;
 	uint64_t lines = family->metric == KVTAP_HISTOGRAM ? family->bounds + 3u : 1;
-	uint64_t line_bytes = strlen(family->name) + label->bytes + family->le_bytes + LINE_BYTES;
+	uint64_t line_bytes =
+		strlen(family->name) + series->label_bytes + family->le_bytes + LINE_BYTES;
 
-	return (struct budget){ .bytes = lines * line_bytes, .series = 1 };
+	if (series->gauge.parent)
+		return (struct budget){ .series = 1 };
+	return (struct budget){ .bytes = lines * line_bytes,
+				.string_bytes = series->label_bytes,
+				.series = 1 };
 }
 
 static void append(struct family *family, struct series *series)
 {
+	series->prev = family->last;
 	if (family->last)
 		family->last->next = series;
 	else
@@ -149,7 +165,15 @@ static void append(struct family *family, struct series *series)
 	family->last = series;
 }
 
-static struct series *allocate(struct family *family, const struct text *text, uint32_t le_at)
+static void unlink_series(struct family *family, struct series *series)
+{
+	*(series->prev ? &series->prev->next : &family->first) = series->next;
+	*(series->next ? &series->next->prev : &family->last) = series->prev;
+	if (family->other == series)
+		family->other = NULL;
+}
+
+static struct series *allocate(struct family *family, const struct text *text)
 {
 	size_t buckets = family->metric == KVTAP_HISTOGRAM ? family->bounds + 1u : 0;
 	size_t label_offset = sizeof(struct series) + buckets * sizeof(uint64_t);
@@ -163,7 +187,6 @@ static struct series *allocate(struct family *family, const struct text *text, u
 	series->family = family;
 	series->label = label;
 	series->label_bytes = (uint32_t)text->bytes;
-	series->le_at = le_at;
 	series->created_ns = clock_real_ns();
 	return series;
 }
@@ -187,52 +210,147 @@ static bool reserve(struct series_table *table)
 	return true;
 }
 
+static void unlist(struct series_table *table, struct series *series)
+{
+	struct series_list *changed = &table->changed, *unpublished = &table->unpublished;
+
+	if (series->changed) {
+		struct series *last = changed->series[--changed->count];
+		changed->series[series->changed_at] = last;
+		last->changed_at = series->changed_at;
+	}
+	if (series->unpublished) {
+		struct series *last = unpublished->series[--unpublished->count];
+		unpublished->series[series->unpublished_at] = last;
+		last->unpublished_at = series->unpublished_at;
+	}
+}
+
+static void settle(struct series_table *table, struct series *series)
+{
+	series->changed = false;
+	if (series->gauge.parent)
+		return;
+	if (series->gauge.first_child || series->gauge.kept)
+		series_combine(table, series);
+	if (series->unpublished)
+		return;
+	series->unpublished = true;
+	series->unpublished_at = table->unpublished.count;
+	table->unpublished.series[table->unpublished.count++] = series;
+}
+
 void series_settle(struct series_table *table)
 {
-	for (uint32_t i = 0; i < table->changed.count; i++) {
-		struct series *series = table->changed.series[i];
+	struct series_list *changed = &table->changed;
 
-		series->changed = false;
-		if (series->unpublished)
-			continue;
-		series->unpublished = true;
-		table->unpublished.series[table->unpublished.count++] = series;
+	for (uint32_t i = 0; i < changed->count; i++) /* grows meanwhile */
+		if (changed->series[i]->gauge.parent)
+			series_touch(table, changed->series[i]->gauge.parent);
+	for (uint32_t i = 0; i < changed->count; i++)
+		settle(table, changed->series[i]);
+	changed->count = 0;
+}
+
+int series_make(struct series **series, struct series_table *table, struct family *family,
+		struct series *parent, const struct text *label, struct budget *budget)
+{
+	struct families *families = &table->families;
+	struct series *made = reserve(table) ? allocate(family, label) : NULL;
+
+	if (!made)
+		return -ENOMEM;
+	made->gauge.parent = parent;
+	struct budget cost = series_cost(made);
+	if (!budget_take(&families->taken, budget, &cost, &families->limits, family->name)) {
+		free(made);
+		table->refused += !budget->reserve; /* or it was counted before */
+		return -ENOSPC;
 	}
-	table->changed.count = 0;
+	table->count++;
+	made->users = 1;
+	if (!family->own) /* the exporter itself uses its own for ever */
+		series_release(table, made);
+	*series = made;
+	return 0;
+}
+
+void series_remove(struct series_table *table, struct series *series)
+{
+	struct budget cost = series_cost(series);
+
+	if (table->removed)
+		table->removed(table->context, series);
+	unlist(table, series);
+	series_hold(table, series); /* no longer among the idle */
+	urcu_bp_read_lock();
+	cds_lfht_del(table->series, &series->node);
+	urcu_bp_read_unlock();
+	if (series->gauge.parent) {
+		series_child_unlink(table, series);
+	} else {
+		unlink_series(series->family, series);
+		family_relayout(&table->families, series->family);
+		table->families.unused = true;
+	}
+	budget_give(&table->families.taken, &cost);
+	table->count--;
+	free(series);
 }
 
 static int create(struct series **created, struct series_table *table, const struct key *key,
 		  struct family *family, uint32_t le_at, struct budget *budget)
 {
-	struct budget cost = series_cost(family, key->label);
-	struct series *series = reserve(table) ? allocate(family, key->label, le_at) : NULL;
+	int rc = series_make(created, table, family, NULL, key->label, budget);
 
-	if (!series)
-		return -ENOMEM;
-	if (!budget_take(&table->families.taken, budget, &cost, family->name)) {
-		free(series);
-		table->refused++;
-		return -ENOSPC;
-	}
-	cds_lfht_node_init(&series->node);
-	urcu_bp_read_lock();
-	cds_lfht_add(table->series, key_hash(key), &series->node);
-	urcu_bp_read_unlock();
+	if (rc)
+		return rc;
+	struct series *series = *created;
+	series->le_at = le_at;
+	series_link(table, key_hash(key), series);
 	append(family, series);
-	family->layout++;
-	table->count++;
-	*created = series;
+	family_relayout(&table->families, family);
 	return 0;
+}
+
+/* labels are sorted, and no name stands twice. */
+static int find_or_create(struct series **series, struct series_table *table, struct family *family,
+			  const struct series_label *labels, size_t count, struct budget *budget)
+{
+	struct key key = { family, &table->scratch };
+	uint32_t le_at = render(&table->scratch, labels, count);
+
+	if (table->scratch.failed) {
+		text_free(&table->scratch);
+		return -ENOMEM;
+	}
+	*series = series_find(table, key_hash(&key), match, &key);
+	return *series ? 0 : create(series, table, &key, family, le_at, budget);
+}
+
+/* Where a family adds up what has no room: the labels of the first such series, each "other". */
+static int get_other(struct series **series, struct series_table *table, struct family *family,
+		     struct series_label *labels, size_t count)
+{
+	struct budget *reserve = &table->families.reserve;
+	int rc = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (labels[i].value.bytes)
+			labels[i].value = (struct kvtap_text){ "other", 5 };
+	if (!family->other)
+		rc = find_or_create(&family->other, table, family, labels, count, reserve);
+	*series = family->other;
+	return rc;
 }
 
 int series_get(struct series **series, struct series_table *table, struct family *family,
 	       const struct series_label *labels, size_t count, struct budget *budget)
 {
-	struct series_label sorted[LABELS_MAX];
-	struct key key = { family, &table->scratch };
+	struct series_label sorted[SERIES_LABELS_MAX];
 
 	*series = NULL;
-	assert(count <= LABELS_MAX);
+	assert(count <= SERIES_LABELS_MAX);
 	if (count)
 		memcpy(sorted, labels, count * sizeof(*labels));
 	qsort(sorted, count, sizeof(*sorted), compare_names);
@@ -240,11 +358,9 @@ int series_get(struct series **series, struct series_table *table, struct family
 		family_conflict(&table->families, family, "a label name stands twice");
 		return -EEXIST;
 	}
-	uint32_t le_at = render(&table->scratch, sorted, count);
-	if (table->scratch.failed) {
-		text_free(&table->scratch);
-		return -ENOMEM;
-	}
-	*series = find(table, &key);
-	return *series ? 0 : create(series, table, &key, family, le_at, budget);
+	int rc = find_or_create(series, table, family, sorted, count, budget);
+	if (rc == -ENOSPC && family->metric != KVTAP_GAUGE &&
+	    get_other(series, table, family, sorted, count) == -ENOMEM)
+		rc = -ENOMEM;
+	return rc;
 }

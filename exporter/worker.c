@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,16 +47,35 @@ fail_name:
 	return rc;
 }
 
-void worker_close(struct worker *worker)
+static void free_target(struct series_table *table, struct reduce_target *target)
 {
-	kvtap_reader_close(worker->reader);
-	close(worker->folder);
+	for (uint32_t i = 0; i < target->plan->cells; i++)
+		if (target->cell[i])
+			series_release(table, target->cell[i]);
+	free(target->cell);
+}
+
+void worker_close(struct worker *worker, struct series_table *table)
+{
 	for (uint32_t i = 0; i < worker->targets; i++)
-		free(worker->target[i].cell);
+		free_target(table, &worker->target[i]);
+	for (uint32_t i = 0; i < worker->families; i++)
+		if (worker->family[i].family)
+			family_release(&table->families, worker->family[i].family);
+	kvtap_reader_close(worker->reader); /* the targets' plans were its own */
+	close(worker->folder);
 	free(worker->target);
 	free(worker->family);
 	free(worker->name);
 	free(worker);
+}
+
+void worker_end(struct worker *worker, struct series_table *table)
+{
+	struct kvtap_identity identity = *kvtap_reader_identity(worker->reader);
+
+	worker_close(worker, table);
+	series_end_worker(table, identity.uuid);
 }
 
 static int take_families(struct worker *worker, struct families *families)
@@ -76,6 +97,8 @@ static int take_families(struct worker *worker, struct families *families)
 		if (rc == -ENOMEM)
 			return rc;
 		next->over_budget = rc == -ENOSPC;
+		if (next->family)
+			next->family->users++;
 	}
 	return 0;
 }
@@ -100,7 +123,25 @@ static size_t constant_labels(const struct worker *worker, struct series_label *
 	return count;
 }
 
-/* The series of one cell of a plan; labels holds the constants and has room for the family's. */
+/* The series of a family; of a gauge the child that this worker sets. */
+static int find_series(struct worker *worker, struct series_table *table, struct family *family,
+		       struct series_label *labels, size_t count, struct series **series)
+{
+	const struct kvtap_identity *identity = kvtap_reader_identity(worker->reader);
+	char pid[12];
+
+	if (family->gauge_mode >= KVTAP_GAUGE_LIVEALL) {
+		int bytes = snprintf(pid, sizeof(pid), "%" PRIu32, identity->pid);
+		labels[count++] = (struct series_label){ { "pid", 3 }, { pid, (uint32_t)bytes } };
+	}
+	int rc = series_get(series, table, family, labels, count, &worker->budget);
+	if (rc || family->metric != KVTAP_GAUGE)
+		return rc;
+	struct series *parent = *series;
+	return series_child(series, table, parent, identity->uuid, &worker->budget);
+}
+
+/* The series of one cell of a plan; labels holds the constants and has room for all others. */
 static int find_cell(struct worker *worker, struct series_table *table,
 		     const struct kvtap_series_view *view, struct series_label *labels,
 		     size_t constants, struct series **series, uint32_t cell)
@@ -116,8 +157,8 @@ static int find_cell(struct worker *worker, struct series_table *table,
 	}
 	for (uint32_t i = 0; i < declared->labels; i++)
 		labels[constants + i] = (struct series_label){ declared->label[i], value[i] };
-	return series_get(series, table, family->family, labels, constants + declared->labels,
-			  &worker->budget);
+	return find_series(worker, table, family->family, labels, constants + declared->labels,
+			   series);
 }
 
 /* All cells of a new target, or -ENOMEM and none. */
@@ -133,11 +174,14 @@ static int make_target(struct worker *worker, struct series_table *table,
 		int rc = find_cell(worker, table, view, labels, constants, &target->cell[i], i);
 
 		if (rc == -ENOMEM) {
-			free(target->cell);
+			free_target(table, target);
 			return rc;
 		}
 		if (rc == -ENOSPC)
 			target->over_budget |= (uint16_t)(1u << i);
+		if (target->cell[i])
+			series_hold(table, target->cell[i]);
+		target->other |= rc == -ENOSPC && target->cell[i];
 	}
 	return 0;
 }
@@ -145,7 +189,7 @@ static int make_target(struct worker *worker, struct series_table *table,
 static int take_series(struct worker *worker, struct series_table *table)
 {
 	uint32_t count = kvtap_reader_series_count(worker->reader);
-	struct series_label labels[2 * KVTAP_LABELS_MAX];
+	struct series_label labels[SERIES_LABELS_MAX];
 
 	if (count == worker->targets)
 		return 0;

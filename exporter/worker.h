@@ -38,7 +38,10 @@ struct worker {
  */
 int worker_open(struct worker **worker, enum kvtap_reject *why, int folder, const char *name,
 		bool rank_label);
-void worker_close(struct worker *worker);
+/* worker_close - read it no more: its series have one user less, its gauges stay */
+void worker_close(struct worker *worker, struct series_table *table);
+/* worker_end - the same of one that has ended, or was given up: its gauges end too */
+void worker_end(struct worker *worker, struct series_table *table);
 
 /**
  * worker_refresh - take over what was declared since

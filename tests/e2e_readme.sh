@@ -78,4 +78,7 @@ has() {
 has 'vllm:kv_offload_store_bytes_total{engine="0",model_name="llama"} 2097152'
 has 'vllm:kv_offload_store_time_total{engine="0",model_name="llama"} 0.00041'
 has 'vllm:kv_offload_store_size_count{engine="0",model_name="llama"} 1'
-has 'offload_queue_jobs{engine="0",model_name="llama",tier="1:fs"} 3'
+if grep '^offload_queue_jobs{' <<<"$page"; then
+	echo "a gauge of living workers is on the page, and its worker has ended"
+	exit 1
+fi

@@ -324,7 +324,8 @@ struct exporter {
 	struct series_table table;
 	struct self self;
 	struct drain *drain; /* NULL: not there yet */
-	uint64_t bytes_max;  /* of the page: its own, and a worker's each time it was offered one */
+	/* of the page: its own and the reserve, and a worker's each time it was offered one */
+	uint64_t bytes_max;
 };
 
 static void exporter_create(struct exporter *exporter)
@@ -334,7 +335,7 @@ static void exporter_create(struct exporter *exporter)
 	exporter->drain = drain_create(&exporter->table, &exporter->self, true);
 	if (!exporter->drain)
 		abort();
-	exporter->bytes_max = exporter->table.families.taken.bytes;
+	exporter->bytes_max = exporter->table.families.taken.bytes + PAGE_BYTES_MAX / 8;
 }
 
 /* However little a segment is, it has its share of the page and no more. */
@@ -370,6 +371,7 @@ static void exporter_pass(struct exporter *exporter, const struct image *image)
 	exporter->bytes_max += WORKER_BYTES_MAX;
 	drain_pass(exporter->drain, true);
 	check_growth(image, segment_bytes, tails_bytes);
+	series_settle(&exporter->table);
 	page_render(&page, &exporter->table);
 	check_page(&page);
 	check_budget(exporter, &page);

@@ -50,6 +50,7 @@ static void render(struct parts *exporter)
 {
 	self_update(&exporter->self);
 	exporter->page.bytes = 0;
+	series_settle(&exporter->table);
 	page_render(&exporter->page, &exporter->table);
 	text_add_char(&exporter->page, '\0');
 	CHECK(!exporter->page.failed);
@@ -83,6 +84,7 @@ static void scrape_until(struct parts *exporter, const char *line)
 struct script {
 	const char *engine, *rank;
 	uint8_t metric; /* of the family "own" */
+	enum kvtap_gauge_mode mode;
 	int records;
 	bool closes;
 };
@@ -99,7 +101,8 @@ static void work(const struct script *script)
 	CHECK_EQ(kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD), 0);
 	CHECK_EQ(kvtap_family_declare(tap, &family,
 				      &(struct kvtap_family){ .name = "own",
-							      .metric = script->metric }),
+							      .metric = script->metric,
+							      .gauge_mode = script->mode }),
 		 0);
 	CHECK_EQ(kvtap_family_series(tap, &series, family, NULL, 0), 0);
 	for (int i = 0; i < script->records; i++) {
@@ -202,7 +205,10 @@ TEST(drain_keeps_the_first_of_conflicting_declarations)
 	struct parts exporter;
 
 	begin(&exporter, false);
-	worker((struct script){ .engine = "0", .metric = KVTAP_GAUGE, .records = 3 });
+	worker((struct script){ .engine = "0",
+				.metric = KVTAP_GAUGE,
+				.mode = KVTAP_GAUGE_MOSTRECENT,
+				.records = 3 });
 	scrape_until(&exporter, "kvtap_workers_dead_total 1");
 	CHECK(has(&exporter, "own{engine=\"0\"} 2"));
 	worker((struct script){ .engine = "1", .metric = KVTAP_HISTOGRAM });
@@ -296,8 +302,9 @@ TEST(drain_keeps_a_page_within_the_budget_of_each_worker)
 			begin(&exporter, false);
 		kvtap_observe(tap[t], series, 1);
 		scrape(&exporter);
-		CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"budget\"} 1"));
-		CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"conflict\"} 0"));
+		CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"budget\"} 0"));
+		CHECK(has(&exporter, "kvtap_records_over_budget_total 1"));
+		CHECK(has(&exporter, "big_count{text=\"other\"} 1"));
 		CHECK(exporter.page.bytes > 60u << 20);
 		CHECK(exporter.page.bytes < WORKER_BYTES_MAX + (1u << 20));
 	}

@@ -141,6 +141,41 @@ TEST(options_refuse_other_values_when_they_are_malformed)
 	check_refused("--dir=", "--dir");
 }
 
+TEST(options_take_limits_and_the_idle_timeout)
+{
+	check_taken("");
+	CHECK_EQ(options.idle_timeout_ns, 3600000000000);
+	CHECK_EQ(options.limits.all.series, 1000000);
+	CHECK_EQ(options.limits.worker.families, 256);
+	check_taken("--series.idle-timeout=1h30m --limit.series=7 --limit.families=8 "
+		    "--limit.bytes=9KiB --limit.string-bytes=10");
+	CHECK_EQ(options.idle_timeout_ns, 5400000000000);
+	CHECK_EQ(options.limits.all.series, 7);
+	CHECK_EQ(options.limits.all.families, 8);
+	CHECK_EQ(options.limits.all.bytes, 9216);
+	CHECK_EQ(options.limits.all.string_bytes, 10);
+	check_taken("--series.idle-timeout 0 --limit.worker-series=1 --limit.worker-families=2 "
+		    "--limit.worker-bytes=3MiB --limit.worker-string-bytes=0");
+	CHECK_EQ(options.idle_timeout_ns, 0);
+	CHECK_EQ(options.limits.worker.series, 1);
+	CHECK_EQ(options.limits.worker.families, 2);
+	CHECK_EQ(options.limits.worker.bytes, 3 << 20);
+	CHECK_EQ(options.limits.worker.string_bytes, 0);
+	CHECK_EQ(options.limits.all.series, 1000000);
+}
+
+TEST(options_refuse_limits_and_timeouts_that_are_no_numbers)
+{
+	check_refused("--limit.series=many", "--limit.series: 'many'");
+	check_refused("--limit.worker-bytes=1MB", "--limit.worker-bytes: '1MB'");
+	check_refused("--limit.families=-1", "--limit.families: '-1'");
+	check_refused("--limit.string-bytes=", "--limit.string-bytes: ''");
+	check_refused("--limit.bytes=99999999999999999999", "--limit.bytes");
+	check_refused("--limit.nothing=1", "limit.nothing");
+	check_refused("--series.idle-timeout=60", "--series.idle-timeout: '60'");
+	check_refused("--series.idle-timeout=1h30", "'1h30'");
+}
+
 TEST(options_help_names_every_flag_when_asked)
 {
 	static const char *const flags[] = {
@@ -149,6 +184,15 @@ TEST(options_help_names_every_flag_when_asked)
 		"--dir=/dev/shm",
 		"--namespace=default",
 		"--label.rank",
+		"--series.idle-timeout=1h",
+		"--limit.series=1000000",
+		"--limit.families=10000",
+		"--limit.bytes=256MiB",
+		"--limit.string-bytes=64MiB",
+		"--limit.worker-series=100000",
+		"--limit.worker-families=256",
+		"--limit.worker-bytes=64MiB",
+		"--limit.worker-string-bytes=16MiB",
 		"--log.level=info",
 		"--help",
 		"--version",
