@@ -93,7 +93,8 @@ static void drain_ring(struct collector *collector, uint32_t ring)
 			return;
 		}
 		collector->drained += (uint64_t)count;
-		collector->wrong += kvtap_reader_commit(collector->reader, ring, (size_t)count) < 0;
+		kvtap_reader_take(collector->reader, ring, (size_t)count);
+		collector->wrong += kvtap_reader_give_back(collector->reader, ring) < 0;
 	} while (count == COLLECTOR_BATCH);
 }
 

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "journal.h"
 #include "kvtap_reader.h"
 #include "log.h"
 
@@ -44,6 +45,8 @@ struct discover {
 	discover_offer *offer;
 	void *context;
 	int folder; /* -1: not there */
+	int holder; /* the exporter that has locked it, if one has */
+	uint64_t opened;
 	int inotify, watch;
 	struct list known; /* sorted by name, inode */
 	uint64_t scan_due;
@@ -139,7 +142,13 @@ static int folder_lock(struct discover *discover, int folder)
 {
 	struct stat status;
 
-	if (flock(folder, LOCK_EX | LOCK_NB) || fstat(folder, &status))
+	if (flock(folder, LOCK_EX | LOCK_NB)) {
+		int rc = -errno;
+
+		discover->holder = state_holder(folder, JOURNAL_NAME);
+		return rc;
+	}
+	if (fstat(folder, &status))
 		return -errno;
 	if (status.st_mode & S_IWOTH)
 		log_warn("Every user of this machine may write into the folder", "folder",
@@ -165,6 +174,7 @@ static int folder_open(struct discover *discover)
 		return rc;
 	}
 	discover->folder = folder;
+	discover->opened++;
 	return 0;
 }
 
@@ -187,6 +197,20 @@ static bool folder_current(const struct discover *discover)
 	       there.st_dev == ours.st_dev;
 }
 
+static void log_folder(const struct discover *discover, int rc)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", discover->holder);
+	if (rc == -EWOULDBLOCK)
+		log_error("Another exporter reads the folder", "folder", discover->path, "pid",
+			  discover->holder ? pid
+					   : "unknown: of another pid namespace or just starting");
+	else
+		log_error("Can't open the folder", "folder", discover->path, "error",
+			  strerror(-rc));
+}
+
 static int folder_check(struct discover *discover)
 {
 	if (folder_current(discover))
@@ -194,9 +218,7 @@ static int folder_check(struct discover *discover)
 	folder_close(discover);
 	int rc = folder_open(discover);
 	if (rc && !discover->folder_logged)
-		log_error(rc == -EWOULDBLOCK ? "Another exporter reads the folder"
-					     : "Can't open the folder",
-			  "folder", discover->path, "error", strerror(-rc));
+		log_folder(discover, rc);
 	discover->folder_logged = rc != 0;
 	return rc;
 }
@@ -262,21 +284,32 @@ static bool events(const struct discover *discover)
 	return any;
 }
 
-void discover_poll(struct discover *discover)
+int discover_folder(const struct discover *discover)
+{
+	return discover->folder;
+}
+
+uint64_t discover_opened(const struct discover *discover)
+{
+	return discover->opened;
+}
+
+bool discover_poll(struct discover *discover)
 {
 	struct list now = { 0 };
 	uint64_t time_ns = clock_ns();
 	bool full = time_ns >= discover->scan_due;
 
 	if (!events(discover) && !full)
-		return;
+		return false;
 	if (full)
 		discover->scan_due = time_ns + SCAN_NS;
 	if (folder_check(discover) || list_read(&now, discover->folder))
-		return;
+		return false;
 	offer_new(discover, &now);
 	list_free(&discover->known);
 	discover->known = now;
 	if (full)
 		kvtap_reader_sweep(discover->folder);
+	return full;
 }

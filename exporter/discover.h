@@ -6,6 +6,7 @@
 #define KVTAP_EXPORTER_DISCOVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /**
  * discover_offer - told of a segment file
@@ -31,7 +32,15 @@ void discover_close(struct discover *discover);
 /* discover_fd - readable when something happened in the folder */
 int discover_fd(const struct discover *discover);
 
-/* discover_poll - offer what is new, if something happened or a full scan is due */
-void discover_poll(struct discover *discover);
+/* discover_folder - its descriptor, borrowed; -1: it is gone and could not be made again */
+int discover_folder(const struct discover *discover);
+/* discover_opened - how often it was opened: once, and anew each time it had been replaced */
+uint64_t discover_opened(const struct discover *discover);
+
+/*
+ * discover_poll - offer what is new, if something happened or a full scan is due
+ * Returns: whether it was a full scan.
+ */
+bool discover_poll(struct discover *discover);
 
 #endif

@@ -3,7 +3,7 @@
  * drain.c - take records out of all workers and reduce them; judge which workers are alive
  *
  * For each worker: its dictionary, then each ring and after it the ring's overflow blocks. Records
- * are copied in batches, reduced, and only then given back. What fails a check is counted by reason
+ * are copied in batches, reduced, committed, and only then given back. What fails a check is counted by reason
  * and told once a worker: a bad ring or block is skipped, a bad dictionary or a truncated file ends
  * the worker (its file stays, discover does not offer it again).
  */
@@ -27,6 +27,7 @@
 struct drain {
 	struct series_table *table;
 	struct self *self;
+	struct journal *journal;
 	bool rank_label;
 	struct worker *worker[WORKERS_MAX];
 	uint32_t workers;
@@ -38,7 +39,8 @@ struct drain {
 	struct kvtap_record batch[BATCH];
 };
 
-struct drain *drain_create(struct series_table *table, struct self *self, bool rank_label)
+struct drain *drain_create(struct series_table *table, struct self *self, struct journal *journal,
+			   bool rank_label)
 {
 	struct drain *drain = calloc(1, sizeof(*drain));
 
@@ -46,14 +48,17 @@ struct drain *drain_create(struct series_table *table, struct self *self, bool r
 		return NULL;
 	drain->table = table;
 	drain->self = self;
+	drain->journal = journal;
 	drain->rank_label = rank_label;
 	return drain;
 }
 
 void drain_destroy(struct drain *drain)
 {
-	for (uint32_t i = 0; i < drain->workers; i++)
+	for (uint32_t i = 0; i < drain->workers; i++) {
+		progress_close(drain->worker[i]->progress);
 		worker_close(drain->worker[i], drain->table);
+	}
 	free(drain);
 }
 
@@ -126,6 +131,8 @@ static int reduce_batch(struct drain *drain, struct worker *worker, uint32_t rin
 	for (int i = 1; i < REFUSALS_COUNT; i++)
 		if (refused[i])
 			self_add_refused(drain->self, i, refused[i]);
+	self_add(drain->self, SELF_RECORDS_DRAINED, *count);
+	drain->taken += *count;
 	return rc;
 }
 
@@ -136,6 +143,25 @@ static void note_fill(struct drain *drain, const struct worker *worker, uint64_t
 	drain->in_flight += pending;
 	if (fill > drain->fill_max)
 		drain->fill_max = fill;
+}
+
+/* Commit what was taken of a worker, and only then let it write over the records. */
+static int commit(struct drain *drain, struct worker *worker)
+{
+	int rc = 0;
+
+	journal_commit(drain->journal);
+	while (worker->moves && !rc)
+		rc = kvtap_reader_give_back(worker->reader, worker->moved[--worker->moves]);
+	return rc ? reject(drain, worker, KVTAP_REJECT_TRUNCATED) : 0;
+}
+
+static void take(struct worker *worker, uint32_t ring, size_t count)
+{
+	kvtap_reader_take(worker->reader, ring, count);
+	progress_ring(worker->progress, ring);
+	if (!worker->moves || worker->moved[worker->moves - 1] != ring)
+		worker->moved[worker->moves++] = ring;
 }
 
 /* Take what a ring had when it was first looked at. */
@@ -158,9 +184,9 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 			break;
 		size_t reduced = (size_t)count;
 		int rc = reduce_batch(drain, worker, ring, &reduced);
-		if (kvtap_reader_commit(worker->reader, ring, reduced))
-			return reject(drain, worker, KVTAP_REJECT_TRUNCATED);
-		drain->taken += reduced;
+		take(worker, ring, reduced);
+		if (!rc && reduced == BATCH) /* a busy ring needs its room back at once */
+			rc = commit(drain, worker);
 		if (rc)
 			return rc;
 		left -= left < reduced ? left : reduced;
@@ -192,7 +218,9 @@ static int apply_block(struct drain *drain, struct worker *worker,
 		return reject(drain, worker, KVTAP_REJECT_OVERFLOW);
 	if (refusal)
 		self_add_refused(drain->self, refusal, records);
-	kvtap_reader_block_commit(worker->reader, block);
+	kvtap_reader_block_take(worker->reader, block);
+	progress_block(worker->progress, block);
+	self_add(drain->self, SELF_RECORDS_FOLDED, records);
 	drain->folded += records;
 	return 0;
 }
@@ -230,7 +258,10 @@ static int drain_losses(struct drain *drain, struct worker *worker)
 	self_add(drain->self, SELF_RECORDS_LOST, losses.lost_records);
 	self_add(drain->self, SELF_LOST_BYTES, losses.lost_bytes);
 	self_add_refused(drain->self, REFUSE_WORKER, losses.refused_records);
-	drain->changed |= losses.lost_records || losses.lost_bytes || losses.refused_records;
+	if (losses.lost_records || losses.lost_bytes || losses.refused_records) {
+		progress_losses(worker->progress);
+		drain->changed = true;
+	}
 	return 0;
 }
 
@@ -244,9 +275,11 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 		if (!rc)
 			rc = drain_overflow(drain, worker, ring);
 	}
-	return rc;
+	int committed = commit(drain, worker);
+	return rc ? rc : committed;
 }
 
+/* Its progress has ended before. */
 static void remove_worker(struct drain *drain, uint32_t index)
 {
 	worker_end(drain->worker[index], drain->table);
@@ -272,8 +305,11 @@ static int finish(struct drain *drain, uint32_t index, enum kvtap_life life)
 	drain->all = all;
 	if (rc == -ENOMEM)
 		return 0;
-	kvtap_reader_unlink(worker->reader);
+	progress_end(worker->progress);
 	self_add(drain->self, life == KVTAP_CLOSED ? SELF_WORKERS_CLOSED : SELF_WORKERS_DEAD, 1);
+	journal_commit(drain->journal);
+	kvtap_reader_unlink(worker->reader);
+	progress_forget(worker->progress);
 	log_info(life == KVTAP_CLOSED ? "Worker closed" : "Worker died", "segment", worker->name);
 	remove_worker(drain, index);
 	return 1;
@@ -285,6 +321,29 @@ static bool judge_life(struct drain *drain, uint32_t index, bool thorough)
 	enum kvtap_life life = kvtap_reader_life(drain->worker[index]->reader, thorough);
 
 	return life == KVTAP_ALIVE || !finish(drain, index, life);
+}
+
+/* Go on where the last commit has left the worker. Returns: true: needs no other offer. */
+static bool take_in(struct drain *drain, struct worker *worker)
+{
+	bool ended = false;
+
+	worker->progress = progress_begin(journal_progress(drain->journal), worker->name,
+					  worker->reader, &ended);
+	if (!worker->progress) {
+		worker_close(worker, drain->table);
+		return false;
+	}
+	if (ended) { /* killed between the commit of its end and the removal of its files */
+		kvtap_reader_unlink(worker->reader);
+		progress_forget(worker->progress);
+		worker_end(worker, drain->table);
+		return true;
+	}
+	drain->worker[drain->workers++] = worker;
+	drain->changed = true;
+	log_info("Worker found", "segment", worker->name);
+	return true;
 }
 
 bool drain_offer(void *context, int folder, const char *name, bool first)
@@ -302,12 +361,8 @@ bool drain_offer(void *context, int folder, const char *name, bool first)
 		return false;
 	}
 	int rc = worker_open(&worker, &why, folder, name, drain->rank_label);
-	if (!rc) {
-		drain->worker[drain->workers++] = worker;
-		drain->changed = true;
-		log_info("Worker found", "segment", name);
-		return true;
-	}
+	if (!rc)
+		return take_in(drain, worker);
 	if (rc == -EPROTO && first) {
 		drain->changed = true;
 		self_add_rejected(drain->self, why);
@@ -324,8 +379,6 @@ static void count_pass(struct drain *drain, uint64_t began_ns)
 {
 	struct self *self = drain->self;
 
-	self_add(self, SELF_RECORDS_DRAINED, drain->taken);
-	self_add(self, SELF_RECORDS_FOLDED, drain->folded);
 	self_set(self, SELF_RECORDS_IN_FLIGHT, (double)drain->in_flight);
 	self_set(self, SELF_RING_FILL_MAX, drain->fill_max);
 	self_set(self, SELF_WORKERS, drain->workers);
@@ -338,6 +391,18 @@ static bool due(uint64_t *at, uint64_t now, uint64_t interval)
 		return false;
 	*at = now + interval;
 	return true;
+}
+
+static void worker_gone(void *context, const uint8_t uuid[16])
+{
+	struct drain *drain = context;
+
+	drain->changed |= series_end_worker(drain->table, uuid);
+}
+
+void drain_sweep(struct drain *drain, int folder)
+{
+	progress_sweep(journal_progress(drain->journal), folder, worker_gone, drain);
 }
 
 bool drain_pass(struct drain *drain, bool all)
@@ -354,13 +419,17 @@ bool drain_pass(struct drain *drain, bool all)
 
 		if (!rc && (all || life))
 			rc = drain_losses(drain, worker);
-		if (rc == -EPROTO)
+		journal_commit(drain->journal);
+		if (rc == -EPROTO) {
+			progress_close(worker->progress);
 			remove_worker(drain, i);
-		else if (rc || !(life || thorough) || judge_life(drain, i, thorough))
+		} else if (rc || !(life || thorough) || judge_life(drain, i, thorough)) {
 			i++;
+		}
 	}
 	count_pass(drain, now);
 	drain->changed |= series_expire(drain->table, now);
+	journal_commit(drain->journal);
 	bool changed = drain->changed || drain_took(drain);
 	drain->changed = false;
 	return changed;

@@ -11,13 +11,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "journal.h"
 #include "self.h"
 #include "series.h"
 
 struct drain;
 
-struct drain *drain_create(struct series_table *table, struct self *self, bool rank_label);
-/* drain_destroy - close all workers, leaving their files */
+struct drain *drain_create(struct series_table *table, struct self *self, struct journal *journal,
+			   bool rank_label);
+/* drain_destroy - close all workers, leaving their files; the journal is still there */
 void drain_destroy(struct drain *drain);
 
 /**
@@ -27,6 +29,9 @@ void drain_destroy(struct drain *drain);
  * Returns: true when it needs no other offer: it was opened, or it can't be trusted.
  */
 bool drain_offer(void *drain, int folder, const char *name, bool first);
+
+/* drain_sweep - forget what is known of workers whose segments were in the folder and are gone */
+void drain_sweep(struct drain *drain, int folder);
 
 /**
  * drain_pass - go through all workers once

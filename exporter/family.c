@@ -302,6 +302,8 @@ bool families_sweep(struct families *families)
 		struct budget cost = family_cost(family);
 		budget_give(&families->taken, &cost);
 		names_remove(families, family);
+		if (families->removed)
+			families->removed(families->context, family);
 		family_free(family);
 		families->layout++;
 	}

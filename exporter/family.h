@@ -37,6 +37,7 @@ struct family {
 	struct series *other; /* of first to last: for what is over a budget; NULL: none yet */
 	uint32_t users;	      /* open workers that declare it */
 	uint64_t layout;      /* another number whenever other lines are printed */
+	uint64_t kept;	      /* the journal's item, 0: none */
 };
 
 struct families {
@@ -49,6 +50,9 @@ struct families {
 	uint64_t layout;	/* the last number that was given to a family: each is given once */
 	bool unused;		/* a family may have lost its last series or user */
 	struct cds_lfht *names; /* sample name -> family */
+	/* told of each family before families_sweep removes it; or NULL */
+	void (*removed)(void *context, struct family *family);
+	void *context;
 };
 
 /* families_init - with budget_defaults, which the caller may change before the first declaration */

@@ -21,6 +21,7 @@
 #include "discover.h"
 #include "drain.h"
 #include "http.h"
+#include "journal.h"
 #include "log.h"
 #include "options.h"
 #include "page.h"
@@ -39,6 +40,8 @@ struct exporter {
 	struct self self;
 	struct drain *drain;
 	struct discover *discover;
+	struct journal *journal;
+	uint64_t folder_opened; /* discover_opened() when the journal was opened */
 	struct publication *publication;
 	struct cut *cut;
 	struct http *http;
@@ -79,9 +82,11 @@ static bool publish(struct exporter *exporter)
 	uint64_t began_ns = clock_ns();
 	struct text text = { 0 };
 
-	self_set(&exporter->self, SELF_CUT_TIMEOUTS, (double)cut_timeouts(exporter->cut));
+	self_count(&exporter->self, SELF_CUT_TIMEOUTS, cut_timeouts(exporter->cut));
+	self_set(&exporter->self, SELF_STATE_BYTES, (double)journal_bytes(exporter->journal));
+	self_count(&exporter->self, SELF_STATE_ERRORS, journal_errors(exporter->journal));
 	self_update(&exporter->self);
-	series_settle(&exporter->table);
+	journal_commit(exporter->journal); /* what a page shows has to be there after a restart */
 	page_render(&text, &exporter->table);
 	if (text.failed) {
 		text_free(&text);
@@ -98,12 +103,29 @@ static bool publish(struct exporter *exporter)
 	return true;
 }
 
+/* The state goes with the folder: first its own, then what workers have put there. */
+static int open_journal(struct exporter *exporter)
+{
+	exporter->folder_opened = discover_opened(exporter->discover);
+	return journal_open(exporter->journal, discover_folder(exporter->discover));
+}
+
+static void discover(struct exporter *exporter)
+{
+	bool full = discover_poll(exporter->discover);
+
+	if (discover_opened(exporter->discover) != exporter->folder_opened)
+		open_journal(exporter);
+	if (full)
+		drain_sweep(exporter->drain, discover_folder(exporter->discover));
+}
+
 /* One pass. With scraped, everything committed before is in the page that answers the scrapes. */
 static void turn(struct exporter *exporter, bool scraped)
 {
 	uint64_t request = scraped ? cut_begin(exporter->cut) : 0;
 
-	discover_poll(exporter->discover);
+	discover(exporter);
 	exporter->changed |= drain_pass(exporter->drain, scraped);
 	bool due = exporter->changed && clock_ns() >= exporter->publish_due;
 	if (!scraped && !due && exporter->published)
@@ -156,13 +178,18 @@ static int start(struct exporter *exporter)
 	exporter->table.families.limits = options->limits;
 	if (self_init(&exporter->self, &exporter->table))
 		return -1;
-	exporter->drain = drain_create(&exporter->table, &exporter->self, options->rank_label);
+	exporter->journal = journal_create(&exporter->table);
+	if (!exporter->journal)
+		return -1;
+	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal,
+				       options->rank_label);
 	exporter->publication = publication_create();
 	exporter->cut = cut_create();
 	if (!exporter->drain || !exporter->publication || !exporter->cut)
 		return -1;
 	if (discover_open(&exporter->discover, options->dir, options->name_space, drain_offer,
-			  exporter->drain))
+			  exporter->drain) ||
+	    open_journal(exporter))
 		return -1;
 	return http_start(&exporter->http, &(struct http_options){
 						   .listen_address = options->listen_address,
@@ -178,6 +205,7 @@ static void stop(struct exporter *exporter)
 	http_stop(exporter->http, STOP_GRACE_MS);
 	discover_close(exporter->discover);
 	drain_destroy(exporter->drain);
+	journal_destroy(exporter->journal);
 	publication_destroy(exporter->publication);
 	cut_destroy(exporter->cut);
 	series_table_free(&exporter->table);

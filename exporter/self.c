@@ -88,12 +88,15 @@ int self_init(struct self *self, struct series_table *table)
 	if (!info)
 		return -ENOMEM;
 	info->value = 1;
+	info->transient = true;
 	for (int i = 0; i < SELF_COUNT; i++) {
 		self->series[i] = declare(table, families[i].metric, families[i].name,
 					  families[i].help, NULL, NULL);
 		if (!self->series[i])
 			return -ENOMEM;
+		self->series[i]->transient = families[i].metric == KVTAP_GAUGE;
 	}
+	self->series[SELF_CPU_SECONDS]->transient = true;
 	return declare_reasons(self) ? 0 : -ENOMEM;
 }
 
@@ -119,6 +122,12 @@ void self_add_rejected(struct self *self, enum kvtap_reject reason)
 {
 	if (self->rejected[reason]) /* none is no reason */
 		add(self, self->rejected[reason], 1);
+}
+
+void self_count(struct self *self, enum self_id id, uint64_t total)
+{
+	self_add(self, id, total - self->counted[id]);
+	self->counted[id] = total;
 }
 
 void self_set(struct self *self, enum self_id id, double value)
@@ -158,7 +167,7 @@ void self_update(struct self *self)
 	self_set(self, SELF_START_SECONDS, process->start_time_seconds);
 	self_set(self, SELF_THREADS, process->threads);
 	self_set(self, SELF_SERIES, self->table->count - self->table->children);
-	self_set(self, SELF_SERIES_REFUSED, (double)self->table->refused);
-	self_set(self, SELF_OTHER_RECORDS, (double)self->table->other_records);
-	self_set(self, SELF_CONFLICTS, (double)self->table->families.conflicts);
+	self_count(self, SELF_SERIES_REFUSED, self->table->refused);
+	self_count(self, SELF_OTHER_RECORDS, self->table->other_records);
+	self_count(self, SELF_CONFLICTS, self->table->families.conflicts);
 }

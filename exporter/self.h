@@ -44,6 +44,9 @@
 	  "Duration of making and publishing a page.")                                             \
 	X(CUT_TIMEOUTS, COUNTER, "kvtap_scrape_cut_timeouts_total",                                \
 	  "Scrapes that were answered with an older page because the drain was busy.")             \
+	X(STATE_BYTES, GAUGE, "kvtap_state_bytes", "Size of the state file.")                      \
+	X(STATE_ERRORS, COUNTER, "kvtap_state_errors_total",                                       \
+	  "Commits that could not keep everything, for want of room for the state file.")          \
 	X(OTHER_RECORDS, COUNTER, "kvtap_records_over_budget_total",                               \
 	  "Records of series that the exporter has no room for, added to one series of their "     \
 	  "family.")                                                                               \
@@ -70,6 +73,7 @@ enum self_id {
 struct self {
 	struct series_table *table;
 	struct series *series[SELF_COUNT];
+	uint64_t counted[SELF_COUNT]; /* by self_count() */
 	struct series *refused[REFUSALS_COUNT];
 	struct series *rejected[KVTAP_REJECT_COUNT];
 	struct process process;
@@ -81,7 +85,9 @@ int self_init(struct self *self, struct series_table *table);
 void self_add(struct self *self, enum self_id id, uint64_t amount);
 void self_add_refused(struct self *self, enum refusal reason, uint64_t records);
 void self_add_rejected(struct self *self, enum kvtap_reject reason);
-/* self_set - a gauge, or a counter that is counted elsewhere */
+/* self_count - to a counter: what was counted elsewhere, in all, since this process began */
+void self_count(struct self *self, enum self_id id, uint64_t total);
+/* self_set - a gauge, or the process's own CPU time */
 void self_set(struct self *self, enum self_id id, double value);
 void self_observe_ns(struct self *self, enum self_id id, uint64_t duration_ns);
 /* self_update - read the process and the table, before a page is made */

@@ -310,6 +310,7 @@ static int create(struct series **created, struct series_table *table, const str
 	series_link(table, key_hash(key), series);
 	append(family, series);
 	family_relayout(&table->families, family);
+	series_touch(table, series); /* a 0 is a value too: it has to be there after a restart */
 	return 0;
 }
 

@@ -58,6 +58,8 @@ struct series {
 	bool seen;			     /* something was recorded into it */
 	bool changed;			     /* stands in table->changed */
 	bool unpublished;		     /* stands in table->unpublished */
+	bool transient;			     /* not kept over a restart: it is read anew */
+	uint64_t kept;			     /* the journal's item, 0: none */
 	uint32_t label_bytes;
 	uint32_t le_at;	   /* where an le label belongs: a label begins here, or it is the end */
 	const char *label; /* [label_bytes] a="1",b="2": escaped, sorted by name, none empty */

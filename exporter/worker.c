@@ -35,9 +35,16 @@ int worker_open(struct worker **worker, enum kvtap_reject *why, int folder, cons
 	rc = kvtap_reader_open(&made->reader, why, made->folder, name);
 	if (rc)
 		goto fail_reader;
+	made->moved = calloc(kvtap_reader_identity(made->reader)->ring_max, sizeof(uint32_t));
+	if (!made->moved) {
+		rc = -ENOMEM;
+		goto fail_moved;
+	}
 	*worker = made;
 	return 0;
 
+fail_moved:
+	kvtap_reader_close(made->reader);
 fail_reader:
 	close(made->folder);
 fail_folder:
@@ -65,6 +72,7 @@ void worker_close(struct worker *worker, struct series_table *table)
 	kvtap_reader_close(worker->reader); /* the targets' plans were its own */
 	close(worker->folder);
 	free(worker->target);
+	free(worker->moved);
 	free(worker->family);
 	free(worker->name);
 	free(worker);

@@ -19,8 +19,11 @@ struct worker_family {
 	bool over_budget;      /* for want of room, not for a conflict */
 };
 
+struct progress;
+
 struct worker {
 	struct kvtap_reader *reader;
+	struct progress *progress; /* the drain's; how far it is in the totals */
 	char *name;
 	int folder;		      /* its own descriptor: the reader borrows it for its life */
 	bool rank_label;	      /* whether the constant label rank is exposed */
@@ -28,6 +31,8 @@ struct worker {
 	uint32_t families;
 	struct reduce_target *target; /* [targets] */
 	uint32_t targets;
+	uint32_t *moved; /* [ring_max] rings of which records were taken and not given back */
+	uint32_t moves;
 	struct budget budget; /* what was made for it */
 	uint32_t rejected;    /* bit by enum kvtap_reject: counted before */
 };

@@ -15,7 +15,6 @@
  *   tails, made by the worker, written by the reader, mapped read-only by the worker
  *     0                    struct kvtap_tails_header
  *     4096                 ring_max tails (struct kvtap_tail)
- *     applied_offset       ring_max copies of the overflow arena: what the reader has taken from it
  *
  * Both files have their full size from the start and are sparse; what is in use is allocated before
  * anybody writes to it, so that a full file system is an error at open and never a SIGBUS.
@@ -43,6 +42,8 @@
 #define KVTAP_TAILS_MAGIC "\x89KVTLS\r\n"
 #define KVTAP_LAYOUT_MAJOR 1 /* another one is refused */
 #define KVTAP_LAYOUT_MINOR 1 /* additions that an older reader may ignore; 1: gauge modes */
+/* feature_incompat: the reader itself remembers what it applied of overflow blocks and losses */
+#define KVTAP_READER_REMEMBERS 1u
 
 #define KVTAP_SEGMENT_SUFFIX ".seg"
 #define KVTAP_TAILS_SUFFIX ".tails"
@@ -218,15 +219,13 @@ struct kvtap_tails_header {
 	uint16_t major;
 	uint16_t minor;
 	uint32_t ring_max;
-	uint64_t applied_offset;
+	uint64_t reserved0;
 	uint64_t tails_bytes;
 	uint8_t uuid[16];
-	uint8_t reserved0[80];
+	uint8_t reserved1[80];
 	/* written by the reader */
 	KVTAP_ATOMIC(uint32_t) retired; /* the worker was taken for dead */
-	uint32_t reserved1;
-	KVTAP_ATOMIC(uint64_t) counted[3]; /* lost records, lost bytes, refused records */
-	uint8_t reserved2[96];
+	uint8_t reserved2[124];
 };
 
 #define KVTAP_TAILS_OFFSET 4096 /* from the start of the tails file */
@@ -318,11 +317,9 @@ KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_feed_entry, source) == 8, "feed");
 KVTAP_LAYOUT_ASSERT(sizeof(struct kvtap_tails_header) == 256, "tails");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, major) == 8, "tails");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, ring_max) == 12, "tails");
-KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, applied_offset) == 16, "tails");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, tails_bytes) == 24, "tails");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, uuid) == 32, "tails");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, retired) == 128, "tails");
-KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_tails_header, counted) == 136, "tails");
 KVTAP_LAYOUT_ASSERT(sizeof(struct kvtap_tail) == 128, "tails");
 
 #endif /* KVTAP_LAYOUT_H */

@@ -134,6 +134,7 @@ struct kvtap_identity {
 	uint32_t pid; /* in its own pid namespace */
 	uint64_t start_ticks;
 	uint32_t ring_slots, ring_max;
+	uint32_t overflow_bytes; /* arena of one ring */
 };
 
 /**
@@ -204,11 +205,15 @@ KVTAP_API ssize_t kvtap_reader_fetch(struct kvtap_reader *reader, enum kvtap_rej
 				     uint64_t *pending);
 /* kvtap_reader_position - index of the first record that the next fetch returns */
 KVTAP_API uint64_t kvtap_reader_position(const struct kvtap_reader *reader, uint32_t ring);
+/* kvtap_reader_take - the first count fetched records are taken: the next fetch goes on after them */
+KVTAP_API void kvtap_reader_take(struct kvtap_reader *reader, uint32_t ring, size_t count);
 /*
- * kvtap_reader_commit - give the first count fetched records back to the worker for reuse
+ * kvtap_reader_give_back - let the worker use the slots of all records that were taken
+ *
+ * Whoever has to survive its own death makes sure first that it remembers what it took.
  * Returns: 0, or -EPROTO: the tails file was truncated (KVTAP_REJECT_TRUNCATED).
  */
-KVTAP_API int kvtap_reader_commit(struct kvtap_reader *reader, uint32_t ring, size_t count);
+KVTAP_API int kvtap_reader_give_back(struct kvtap_reader *reader, uint32_t ring);
 
 /* One overflow block: absolute words, and those that were applied before. */
 struct kvtap_block_view {
@@ -232,12 +237,9 @@ struct kvtap_block_view {
 KVTAP_API int kvtap_reader_block(struct kvtap_reader *reader, enum kvtap_reject *why, uint32_t ring,
 				 uint32_t *cursor, struct kvtap_block_view *block);
 
-/*
- * kvtap_reader_block_commit - the caller has taken now - applied; kept beside the tails
- * Returns: 0, or a negative errno: all is well but that a later reader takes it once more.
- */
-KVTAP_API int kvtap_reader_block_commit(struct kvtap_reader *reader,
-					const struct kvtap_block_view *block);
+/* kvtap_reader_block_take - the caller has taken now - applied */
+KVTAP_API void kvtap_reader_block_take(struct kvtap_reader *reader,
+				       const struct kvtap_block_view *block);
 
 /* What the worker itself could not deliver. */
 struct kvtap_losses {
@@ -246,11 +248,25 @@ struct kvtap_losses {
 
 /**
  * kvtap_reader_losses - what was lost since the last call
- *
- * What was told is kept beside the tails, so that another reader doesn't tell it again.
- * Returns: 0, or -EPROTO: a file was truncated (KVTAP_REJECT_TRUNCATED).
+ * Returns: 0, or -EPROTO: the file was truncated (KVTAP_REJECT_TRUNCATED).
  */
 KVTAP_API int kvtap_reader_losses(struct kvtap_reader *reader, struct kvtap_losses *losses);
+
+/*
+ * Go on where an earlier reader of the segment stopped; before anything else is taken. A reader that
+ * was just opened goes on after the records that were given back, and knows of no block and no loss.
+ *
+ * kvtap_reader_resume        - at this position of a ring; one that can't be is met by the next fetch
+ * kvtap_reader_resume_block  - this much is applied of the block; false: there can't be such a block
+ * kvtap_reader_resume_losses - this much was told, since the segment was made
+ */
+KVTAP_API void kvtap_reader_resume(struct kvtap_reader *reader, uint32_t ring, uint64_t position);
+KVTAP_API bool kvtap_reader_resume_block(struct kvtap_reader *reader, uint32_t ring,
+					 uint32_t offset, const uint64_t *applied, uint32_t words);
+KVTAP_API void kvtap_reader_resume_losses(struct kvtap_reader *reader,
+					  const struct kvtap_losses *told);
+/* kvtap_reader_told - all losses that were told since the segment was made */
+KVTAP_API struct kvtap_losses kvtap_reader_told(const struct kvtap_reader *reader);
 
 enum kvtap_life {
 	KVTAP_ALIVE = 1,

@@ -4,7 +4,7 @@
  *
  *   reader                                        worker
  *   C load_acquire(head)      fetch               B store_release, ring.h
- *   D store_release(tail)     commit              A load_acquire, ring.c
+ *   D store_release(tail)     give_back           A load_acquire, ring.c
  *   a load_acquire(dictionary_used)  refresh      A store_release, segment.c
  *   b load_acquire(state)     life                B store_release, segment.c
  *   f load_acquire(ring_count) rings              F store_release, tap.c
@@ -115,7 +115,7 @@ static enum kvtap_reject check_header(const struct kvtap_segment_header *header,
 		return KVTAP_REJECT_MAGIC;
 	if (header->major != KVTAP_LAYOUT_MAJOR)
 		return KVTAP_REJECT_VERSION;
-	if (header->feature_incompat)
+	if (header->feature_incompat & ~KVTAP_READER_REMEMBERS)
 		return KVTAP_REJECT_FEATURE;
 	if (header->segment_bytes != bytes || bytes > KVTAP_SEGMENT_MAX)
 		return KVTAP_REJECT_SIZE;
@@ -145,18 +145,14 @@ static int map_segment(struct kvtap_reader *reader, const struct stat *status,
 	return reason == KVTAP_REJECT_NONE ? 0 : kvtap_reader_reject(why, reason);
 }
 
+/* A worker of an earlier version has more behind its tails, which we have no use for. */
 static bool tails_consistent(const struct kvtap_tails_header *tails,
 			     const struct kvtap_segment_header *segment, uint64_t bytes)
 {
-	uint64_t applied = (uint64_t)segment->ring_max * segment->overflow_bytes;
-
 	return memcmp(tails->magic, KVTAP_TAILS_MAGIC, sizeof(tails->magic)) == 0 &&
 	       tails->major == KVTAP_LAYOUT_MAJOR && tails->ring_max == segment->ring_max &&
 	       memcmp(tails->uuid, segment->uuid, 16) == 0 && tails->tails_bytes == bytes &&
-	       tails->applied_offset % 8 == 0 && tails->applied_offset <= bytes &&
-	       tails->applied_offset >=
-		       KVTAP_TAILS_OFFSET + segment->ring_max * sizeof(struct kvtap_tail) &&
-	       applied <= bytes - tails->applied_offset;
+	       bytes >= KVTAP_TAILS_OFFSET + segment->ring_max * sizeof(struct kvtap_tail);
 }
 
 static int map_tails(struct kvtap_reader *reader, enum kvtap_reject *why)
@@ -180,7 +176,6 @@ static int map_tails(struct kvtap_reader *reader, enum kvtap_reject *why)
 	reader->tails = tails;
 	if (!kvtap_guard_copy(&header, tails, sizeof(header)))
 		return kvtap_reader_reject(why, KVTAP_REJECT_TRUNCATED);
-	reader->applied_offset = header.applied_offset;
 	if (!tails_consistent(&header, &reader->header, reader->tails_bytes))
 		return kvtap_reader_reject(why, KVTAP_REJECT_TAILS);
 	return 0;
@@ -199,10 +194,6 @@ static int load_tails(struct kvtap_reader *reader, enum kvtap_reject *why)
 		if (!kvtap_guard_load64(&tail_at(reader, i)->tail, &reader->ring[i].tail))
 			return kvtap_reader_reject(why, KVTAP_REJECT_TRUNCATED);
 	}
-	for (int i = 0; i < 3; i++)
-		if (!kvtap_guard_load64(&((struct kvtap_tails_header *)reader->tails)->counted[i],
-					&reader->counted[i]))
-			return kvtap_reader_reject(why, KVTAP_REJECT_TRUNCATED);
 	return 0;
 }
 
@@ -227,7 +218,8 @@ static void identify(struct kvtap_reader *reader)
 	reader->identity = (struct kvtap_identity){ .pid = header->pid,
 						    .start_ticks = header->start_ticks,
 						    .ring_slots = header->ring_slots,
-						    .ring_max = header->ring_max };
+						    .ring_max = header->ring_max,
+						    .overflow_bytes = header->overflow_bytes };
 	memcpy(reader->identity.uuid, header->uuid, 16);
 	reader->owner = (struct kvtap_owner){ .start_ticks = header->start_ticks,
 					      .pid_namespace = header->pid_namespace,
@@ -397,7 +389,8 @@ ssize_t kvtap_reader_fetch(struct kvtap_reader *reader, enum kvtap_reject *why, 
 	if (!kvtap_guard_load64(&shared->head, &head)) /* C, pairs with B */
 		return kvtap_reader_reject(why, KVTAP_REJECT_TRUNCATED);
 	if (head - tail > slots) {
-		kvtap_reader_commit(reader, ring, head - tail);
+		kvtap_reader_take(reader, ring, head - tail);
+		kvtap_reader_give_back(reader, ring);
 		return kvtap_reader_reject(why, KVTAP_REJECT_RING);
 	}
 	count = head - tail;
@@ -415,12 +408,22 @@ ssize_t kvtap_reader_fetch(struct kvtap_reader *reader, enum kvtap_reject *why, 
 	return (ssize_t)count;
 }
 
-int kvtap_reader_commit(struct kvtap_reader *reader, uint32_t ring, size_t count)
+void kvtap_reader_take(struct kvtap_reader *reader, uint32_t ring, size_t count)
 {
 	reader->ring[ring].tail += count;
+}
+
+int kvtap_reader_give_back(struct kvtap_reader *reader, uint32_t ring)
+{
 	return kvtap_guard_store64(&tail_at(reader, ring)->tail, reader->ring[ring].tail) ? /* D */
 		       0
 											  : -EPROTO;
+}
+
+void kvtap_reader_resume(struct kvtap_reader *reader, uint32_t ring, uint64_t position)
+{
+	if (ring < reader->header.ring_max)
+		reader->ring[ring].tail = position;
 }
 
 static bool add_losses(const _Atomic(uint64_t) *const from[3], uint64_t sum[3])
@@ -435,16 +438,14 @@ static bool add_losses(const _Atomic(uint64_t) *const from[3], uint64_t sum[3])
 	return true;
 }
 
-/* What grew since it was counted last; a count that went back is nonsense and counts nothing. */
-static uint64_t count_loss(struct kvtap_reader *reader, int which, uint64_t now)
+/* What grew since it was told last; a count that went back is nonsense and counts nothing. */
+static uint64_t count_loss(uint64_t *told, uint64_t now)
 {
-	struct kvtap_tails_header *tails = (struct kvtap_tails_header *)reader->tails;
-	uint64_t before = reader->counted[which];
+	uint64_t before = *told;
 
 	if (now <= before)
 		return 0;
-	reader->counted[which] = now;
-	kvtap_guard_store64(&tails->counted[which], now); /* read by a later reader only */
+	*told = now;
 	return now - before;
 }
 
@@ -466,10 +467,20 @@ int kvtap_reader_losses(struct kvtap_reader *reader, struct kvtap_losses *losses
 	*losses = (struct kvtap_losses){ 0 };
 	if (!ok)
 		return -EPROTO;
-	losses->lost_records = count_loss(reader, 0, now[0]);
-	losses->lost_bytes = count_loss(reader, 1, now[1]);
-	losses->refused_records = count_loss(reader, 2, now[2]);
+	losses->lost_records = count_loss(&reader->told.lost_records, now[0]);
+	losses->lost_bytes = count_loss(&reader->told.lost_bytes, now[1]);
+	losses->refused_records = count_loss(&reader->told.refused_records, now[2]);
 	return 0;
+}
+
+void kvtap_reader_resume_losses(struct kvtap_reader *reader, const struct kvtap_losses *told)
+{
+	reader->told = *told;
+}
+
+struct kvtap_losses kvtap_reader_told(const struct kvtap_reader *reader)
+{
+	return reader->told;
 }
 
 /* ---- life and death ---- */

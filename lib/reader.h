@@ -53,7 +53,6 @@ struct kvtap_reader_ring {
 	uint64_t folds;	     /* fold sequence when its blocks began to be read */
 	uint64_t folds_read; /* the same, of the last time they were read to the end */
 	uint64_t *applied;   /* [overflow_bytes / 8] words applied of each block; NULL: none yet */
-	uint32_t loaded;     /* bytes of it that were read from the tails file */
 };
 
 struct kvtap_reader {
@@ -64,11 +63,10 @@ struct kvtap_reader {
 	const uint8_t *base;
 	uint8_t *tails;
 	size_t tails_bytes;
-	uint64_t applied_offset;
 	int folder, fd, tails_fd;
 	bool judged;		    /* the first judgement is a thorough one */
 	enum kvtap_reject unbacked; /* why the next ring is not read */
-	uint64_t counted[3];	    /* as in the tails' header */
+	struct kvtap_losses told;
 	uint32_t rings;
 	struct kvtap_reader_ring *ring; /* [ring_max] */
 	uint64_t *block;		/* one block, as kvtap_block_view.now */

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "atomic.h"
 #include "guard.h"
@@ -69,36 +68,11 @@ static int copy_block(const struct place *place, uint64_t *words)
 	return -EAGAIN;
 }
 
-static off_t mirror(const struct kvtap_reader *reader, uint32_t ring, uint32_t offset)
+static int allocate_applied(struct kvtap_reader *reader, struct kvtap_reader_ring *own)
 {
-	return (off_t)(reader->applied_offset + (uint64_t)ring * reader->header.overflow_bytes +
-		       offset);
-}
-
-/*
- * What an earlier reader has applied of a block, at its first visit; blocks are visited in order.
- * By pread(2), which reads a hole as zeroes without allocating it.
- */
-static int load_applied(struct kvtap_reader *reader, uint32_t ring, uint32_t offset, uint32_t words)
-{
-	struct kvtap_reader_ring *own = &reader->ring[ring];
-	size_t bytes = words * sizeof(uint64_t);
-	ssize_t got;
-
 	if (!own->applied)
 		own->applied = calloc(1, reader->header.overflow_bytes + 8);
-	if (!own->applied)
-		return -ENOMEM;
-	if (offset < own->loaded)
-		return 0;
-	do {
-		got = pread(reader->tails_fd, own->applied + offset / 8, bytes,
-			    mirror(reader, ring, offset));
-	} while (got < 0 && errno == EINTR);
-	if (got != (ssize_t)bytes)
-		return got < 0 ? -errno : -EPROTO;
-	own->loaded = offset + kvtap_block_bytes(words);
-	return 0;
+	return own->applied ? 0 : -ENOMEM;
 }
 
 /* The head of the block at an offset, checked against the arena and the series' plan. */
@@ -156,9 +130,9 @@ int kvtap_reader_block(struct kvtap_reader *reader, enum kvtap_reject *why, uint
 	rc = find_block(reader, why, &place, used, &series);
 	if (rc < 0)
 		return rc;
-	rc = load_applied(reader, ring, place.offset, place.words);
+	rc = allocate_applied(reader, own);
 	if (rc < 0)
-		return rc == -EPROTO ? kvtap_reader_reject(why, KVTAP_REJECT_TRUNCATED) : rc;
+		return rc;
 	rc = copy_block(&place, reader->block);
 	if (rc < 0)
 		return rc == -EPROTO ? kvtap_reader_reject(why, KVTAP_REJECT_OVERFLOW) : rc;
@@ -172,18 +146,20 @@ int kvtap_reader_block(struct kvtap_reader *reader, enum kvtap_reject *why, uint
 	return 1;
 }
 
-int kvtap_reader_block_commit(struct kvtap_reader *reader, const struct kvtap_block_view *block)
+void kvtap_reader_block_take(struct kvtap_reader *reader, const struct kvtap_block_view *block)
 {
-	uint64_t *applied = reader->ring[block->ring].applied + block->offset / 8;
-	size_t bytes = block->words * sizeof(*applied);
-	ssize_t put;
+	memcpy(reader->ring[block->ring].applied + block->offset / 8, block->now,
+	       block->words * sizeof(*block->now));
+}
 
-	memcpy(applied, block->now, bytes);
-	do {
-		put = pwrite(reader->tails_fd, applied, bytes,
-			     mirror(reader, block->ring, block->offset));
-	} while (put < 0 && errno == EINTR);
-	if (put == (ssize_t)bytes)
-		return 0;
-	return put < 0 ? -errno : -ENOSPC;
+bool kvtap_reader_resume_block(struct kvtap_reader *reader, uint32_t ring, uint32_t offset,
+			       const uint64_t *applied, uint32_t words)
+{
+	uint64_t bytes = (uint64_t)words * sizeof(*applied), room = reader->header.overflow_bytes;
+
+	if (ring >= reader->header.ring_max || offset % 8 || bytes > room ||
+	    offset > room - bytes || allocate_applied(reader, &reader->ring[ring]))
+		return false;
+	memcpy(reader->ring[ring].applied + offset / 8, applied, bytes);
+	return true;
 }

@@ -5,7 +5,7 @@
  *   producer (ring.h, here)              consumer (reader.c)
  *   A load_acquire(tail)   refresh       C load_acquire(head)   kvtap_reader_fetch
  *     write slot                           copy slot
- *   B store_release(head)  publish       D store_release(tail)  kvtap_reader_commit
+ *   B store_release(head)  publish       D store_release(tail)  kvtap_reader_give_back
  *
  *   B -> C  publish (message passing): who sees the head sees the slots before it
  *   D -> A  reuse   (message passing): who sees the tail may overwrite what was copied

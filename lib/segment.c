@@ -111,6 +111,7 @@ static void fill_header(struct kvtap_segment_header *header,
 		.major = KVTAP_LAYOUT_MAJOR,
 		.minor = KVTAP_LAYOUT_MINOR,
 		.header_bytes = sizeof(*header),
+		.feature_incompat = KVTAP_READER_REMEMBERS,
 		.record_bytes = sizeof(struct kvtap_record),
 		.ring_slots = parameters->ring_slots,
 		.ring_max = parameters->ring_max,
@@ -149,8 +150,7 @@ static int create_tails(struct kvtap_segment *segment, int folder, const char *n
 
 	memcpy(header.magic, KVTAP_TAILS_MAGIC, sizeof(header.magic));
 	memcpy(header.uuid, from->uuid, 16);
-	header.applied_offset = mapped;
-	header.tails_bytes = mapped + (uint64_t)from->ring_max * from->overflow_bytes;
+	header.tails_bytes = mapped;
 	segment->step = "create the tails file";
 	fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)

@@ -22,7 +22,7 @@ enum fuzz_place {
 	FUZZ_ARENA,
 	FUZZ_TAILS, /* the header; at offset 0 it sets the size of the file */
 	FUZZ_TAIL,
-	FUZZ_APPLIED,
+	FUZZ_APPLIED, /* words to resume a block with, at offset in the arena */
 	FUZZ_PASS,
 	FUZZ_TRUNCATE, /* the segment, to offset */
 	FUZZ_PLACES

@@ -26,6 +26,7 @@
 #define FILE_MAX (16u << 20) /* a bigger size is refused for not being the header's */
 #define PASSES_MAX 4
 #define BATCH 64
+#define FUZZ_WORDS 128		/* of a block; larger ones are not resumed */
 #define GROWTH_MAX (256u << 10) /* more than the tails of all rings */
 
 struct image {
@@ -142,11 +143,19 @@ static uint64_t place_in_segment(const struct image *image, const struct fuzz_ch
 	return ring;
 }
 
-static uint64_t place_in_tails(const struct image *image, const struct fuzz_chunk *chunk)
+/* What an earlier reader has applied of a block, or says so. */
+static struct {
+	uint64_t word[FUZZ_WORDS];
+	uint32_t ring, offset, words;
+} applied;
+
+static void put_applied(const struct fuzz_chunk *chunk, const void *data)
 {
-	if (chunk->place % FUZZ_PLACES == FUZZ_TAIL)
-		return KVTAP_TAILS_OFFSET + chunk->ring * sizeof(struct kvtap_tail);
-	return image->tails.applied_offset + (uint64_t)chunk->ring * image->header.overflow_bytes;
+	applied.words = chunk->bytes / 8 < FUZZ_WORDS ? chunk->bytes / 8 : FUZZ_WORDS;
+	applied.ring = chunk->ring;
+	applied.offset = chunk->offset;
+	if (applied.words)
+		memcpy(applied.word, data, applied.words * 8);
 }
 
 static void put_chunk(struct image *image, const struct fuzz_chunk *chunk, const void *data,
@@ -160,9 +169,12 @@ static void put_chunk(struct image *image, const struct fuzz_chunk *chunk, const
 		put_tails(image, chunk->offset, data, chunk->bytes);
 		return;
 	case FUZZ_TAIL:
-	case FUZZ_APPLIED:
 		put(image->tails_fd, image->tails_bytes,
-		    place_in_tails(image, chunk) + chunk->offset, data, chunk->bytes);
+		    KVTAP_TAILS_OFFSET + chunk->ring * sizeof(struct kvtap_tail) + chunk->offset,
+		    data, chunk->bytes);
+		return;
+	case FUZZ_APPLIED:
+		put_applied(chunk, data);
 		return;
 	case FUZZ_TRUNCATE:
 		if (chunk->offset < image->segment_bytes)
@@ -185,10 +197,8 @@ static void put_raw(struct image *image, const uint8_t *data, size_t bytes)
 	memcpy(tails.magic, KVTAP_TAILS_MAGIC, sizeof(tails.magic));
 	memcpy(tails.uuid, image->header.uuid, 16);
 	tails.ring_max = image->header.ring_max;
-	tails.applied_offset =
-		KVTAP_TAILS_OFFSET + (uint64_t)tails.ring_max * sizeof(struct kvtap_tail);
 	tails.tails_bytes =
-		tails.applied_offset + (uint64_t)tails.ring_max * image->header.overflow_bytes;
+		KVTAP_TAILS_OFFSET + (uint64_t)tails.ring_max * sizeof(struct kvtap_tail);
 	put_tails(image, 0, &tails, sizeof(tails));
 }
 
@@ -289,6 +299,8 @@ static bool read_all(void)
 		return false;
 	}
 	read_dictionary(reader);
+	kvtap_reader_resume_block(reader, applied.ring, applied.offset, applied.word,
+				  applied.words);
 	for (uint32_t ring = 0; ring < kvtap_reader_rings(reader); ring++)
 		read_ring(reader, ring);
 	if (kvtap_reader_losses(reader, &losses) == 0)
@@ -323,6 +335,7 @@ struct cds_lfht *_cds_lfht_new(unsigned long first, unsigned long least, unsigne
 struct exporter {
 	struct series_table table;
 	struct self self;
+	struct journal *journal;
 	struct drain *drain; /* NULL: not there yet */
 	/* of the page: its own and the reserve, and a worker's each time it was offered one */
 	uint64_t bytes_max;
@@ -332,7 +345,10 @@ static void exporter_create(struct exporter *exporter)
 {
 	if (series_table_init(&exporter->table) || self_init(&exporter->self, &exporter->table))
 		abort();
-	exporter->drain = drain_create(&exporter->table, &exporter->self, true);
+	exporter->journal = journal_create(&exporter->table); /* keeps nothing: not opened */
+	if (!exporter->journal)
+		abort();
+	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal, true);
 	if (!exporter->drain)
 		abort();
 	exporter->bytes_max = exporter->table.families.taken.bytes + PAGE_BYTES_MAX / 8;
@@ -383,6 +399,7 @@ static void exporter_destroy(struct exporter *exporter)
 	if (!exporter->drain)
 		return;
 	drain_destroy(exporter->drain);
+	journal_destroy(exporter->journal);
 	series_table_free(&exporter->table);
 }
 
@@ -414,6 +431,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct image image = { .segment_fd = create(segment_name), .tails_fd = create(tails_name) };
 	struct exporter exporter = { .drain = NULL };
 
+	applied.words = 0;
 	if (bytes > 0 && (data[0] & FUZZ_RAW))
 		put_raw(&image, data + 1, bytes - 1);
 	else if (bytes > 0)

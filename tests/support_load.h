@@ -66,8 +66,5 @@ void load_samples(const struct load_truth *truth, const char *engine, uint32_t s
 /* load_check - the page has exactly this for an engine; fails the test otherwise */
 void load_check(const struct page *page, const char *engine, const struct load_truth *truth,
 		uint32_t shards);
-/* load_check_sum - the same for what two pages say together */
-void load_check_sum(const struct page *first, const struct page *second, const char *engine,
-		    const struct load_truth *truth, uint32_t shards);
 
 #endif

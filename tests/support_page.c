@@ -355,13 +355,20 @@ void log_wait(struct exporter *exporter, const char *text)
 	}
 }
 
+void exporter_forget(const char *name_space)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/kvtap.%s/exporter.state", test_folder(), name_space);
+	CHECK_EQ(unlink(path), 0);
+	*strrchr(path, '/') = '\0';
+	CHECK_EQ(rmdir(path), 0);
+}
+
 void exporter_finish(struct exporter *exporter)
 {
-	char folder[256];
-
 	exporter_stop(exporter);
-	snprintf(folder, sizeof(folder), "%s/kvtap.default", test_folder());
-	CHECK_EQ(rmdir(folder), 0);
+	exporter_forget("default");
 }
 
 const char *page_find(const struct page *page, const char *key)

@@ -46,7 +46,9 @@ struct page *page_scrape(struct exporter *exporter);
 int64_t page_wait(struct exporter *exporter, const char *key, double value);
 /* log_wait - wait until the exporter has said this; fails after 10 s */
 void log_wait(struct exporter *exporter, const char *text);
-/* exporter_finish - exporter_stop, and no file is left in the folder, which is removed */
+/* exporter_forget - remove the folder of an exporter that has ended: its state is all that is there */
+void exporter_forget(const char *name_space);
+/* exporter_finish - exporter_stop, and exporter_forget */
 void exporter_finish(struct exporter *exporter);
 
 /* page_find - the value of the sample with this key as text, or NULL */

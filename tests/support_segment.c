@@ -126,19 +126,31 @@ int count_files(int folder, const char *suffix)
 	return count;
 }
 
-void remove_segments(void)
+static void remove_files(bool state)
 {
 	int folder = namespace_folder();
 	DIR *names = list(folder);
 	const struct dirent *entry;
-	char path[128];
 
 	while ((entry = readdir(names)))
 		if (ends_so(entry->d_name, KVTAP_SEGMENT_SUFFIX) ||
-		    ends_so(entry->d_name, KVTAP_TAILS_SUFFIX))
+		    ends_so(entry->d_name, KVTAP_TAILS_SUFFIX) ||
+		    (state && ends_so(entry->d_name, "exporter.state")))
 			unlinkat(folder, entry->d_name, 0);
 	closedir(names);
 	close(folder);
+}
+
+void remove_segments_only(void)
+{
+	remove_files(false);
+}
+
+void remove_segments(void)
+{
+	char path[128];
+
+	remove_files(true);
 	snprintf(path, sizeof(path), "%s/kvtap.default", test_folder());
 	CHECK_EQ(rmdir(path), 0);
 }
@@ -257,7 +269,8 @@ static uint64_t drain_ring(struct watch *watch, uint32_t ring)
 
 		for (ssize_t i = 0; i < count; i++)
 			take_record(watch, &record[i], first + (uint64_t)i);
-		CHECK_EQ(kvtap_reader_commit(watch->reader, ring, (size_t)count), 0);
+		kvtap_reader_take(watch->reader, ring, (size_t)count);
+		CHECK_EQ(kvtap_reader_give_back(watch->reader, ring), 0);
 		taken += (uint64_t)count;
 	}
 	CHECK_EQ(count, 0);
@@ -292,7 +305,7 @@ static uint64_t take_block(struct watch *watch, const struct kvtap_block_view *b
 	total->folded += folded;
 	for (uint32_t i = 0; i < plan->cells; i++)
 		take_cell(&total->cell[i], &plan->cell[i], block);
-	kvtap_reader_block_commit(watch->reader, block);
+	kvtap_reader_block_take(watch->reader, block);
 	return folded;
 }
 

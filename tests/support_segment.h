@@ -74,8 +74,10 @@ void watch_remove(struct watch *watch);
 uint64_t total_sum(const struct total *total, uint32_t cell);
 double total_double(const struct total *total, uint32_t cell);
 
-/* remove_segments - all segments and tails in the folder of a namespace that is not read */
+/* remove_segments - all segments and tails, and the state, of a namespace that is not read */
 void remove_segments(void);
+/* remove_segments_only - but not the state */
+void remove_segments_only(void);
 
 /* with_asan, with_tsan - whether the test was built with this sanitizer */
 bool with_asan(void);

@@ -248,6 +248,12 @@ static uint32_t iteration(const struct trace *trace, uint32_t point)
 	return before;
 }
 
+/* Another one each time. */
+static bool is_chosen(const struct trace_scenario *scenario, uint32_t point)
+{
+	return !scenario->stride || (point + (uint32_t)getpid()) % scenario->stride == 0;
+}
+
 struct trace_result trace_kill(const struct trace_scenario *scenario)
 {
 	struct trace trace = { 0 };
@@ -256,7 +262,7 @@ struct trace_result trace_kill(const struct trace_scenario *scenario)
 	stay_here();
 	record(scenario, &trace);
 	for (uint32_t point = 0; point < trace.points; point++) {
-		if (iteration(&trace, point) == ITERATIONS) {
+		if (iteration(&trace, point) == ITERATIONS || !is_chosen(scenario, point)) {
 			result.skipped++;
 			continue;
 		}

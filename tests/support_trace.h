@@ -18,12 +18,13 @@ struct trace_scenario {
 	void (*act)(void);	   /* in the victim: each instruction of it is a point */
 	void (*paused)(pid_t pid); /* in the test, at each trace_pause() of the victim */
 	void (*killed)(pid_t pid); /* in the test; the victim is dead and reaped */
+	uint32_t stride;	   /* of each so many points kill at one; 0: at all */
 };
 
 struct trace_result {
 	uint32_t points;
 	uint32_t own;	  /* of them in this program: the library, not libc */
-	uint32_t skipped; /* not killed at: iterations of a rep beyond the first 64 */
+	uint32_t skipped; /* not killed at: iterations of a rep beyond the first 64; or by stride */
 	uint32_t beside;  /* killed beside the recorded instruction: the run went another way */
 	uint32_t own_beside;
 };

@@ -265,15 +265,14 @@ TEST_TIMEOUT(away_exporter_that_restarts_neither_loses_nor_doubles, 300)
 	struct load_truth *truth = recorders_join(recorder, 2);
 	struct page *last = page_scrape(&exporter);
 
-	printf("%llu records: %llu + %llu drained, %llu + %llu folded\n",
+	printf("%llu records: %llu, then %llu drained, %llu, then %llu folded\n",
 	       (unsigned long long)truth->records, (unsigned long long)drained(first),
 	       (unsigned long long)drained(last), (unsigned long long)folded(first),
 	       (unsigned long long)folded(last));
-	CHECK(drained(first) > 0 && drained(last) > 0 && folded(last) > 0);
-	CHECK_EQ(drained(first) + drained(last) + folded(first) + folded(last), truth->records);
-	check_nothing_lost(first);
+	CHECK(drained(first) > 0 && drained(last) > drained(first) && folded(last) > 0);
+	CHECK_EQ(drained(last) + folded(last), truth->records);
 	check_nothing_lost(last);
-	load_check_sum(first, last, "0", truth, LOAD_SHARDS_MAX);
+	load_check(last, "0", truth, LOAD_SHARDS_MAX);
 	kvtap_close(ballast);
 	load_close(&load, &exporter);
 	exporter_finish(&exporter);

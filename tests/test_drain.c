@@ -10,76 +10,9 @@
 #include <unistd.h>
 
 #include "kvtap.h"
-#include "../exporter/discover.h"
-#include "../exporter/drain.h"
-#include "../exporter/page.h"
 #include "support_load.h"
+#include "support_parts.h"
 #include "support_segment.h"
-
-struct parts {
-	struct series_table table;
-	struct self self;
-	struct drain *drain;
-	struct discover *discover;
-	struct text page;
-};
-
-static void begin(struct parts *exporter, bool rank_label)
-{
-	*exporter = (struct parts){ 0 };
-	CHECK_EQ(kvtap_reader_guard(), 0);
-	CHECK_EQ(series_table_init(&exporter->table), 0);
-	CHECK_EQ(self_init(&exporter->self, &exporter->table), 0);
-	exporter->drain = drain_create(&exporter->table, &exporter->self, rank_label);
-	CHECK(exporter->drain);
-	CHECK_EQ(discover_open(&exporter->discover, test_folder(), "default", drain_offer,
-			       exporter->drain),
-		 0);
-}
-
-static void end(struct parts *exporter)
-{
-	discover_close(exporter->discover);
-	drain_destroy(exporter->drain);
-	series_table_free(&exporter->table);
-	text_free(&exporter->page);
-	test_leaves_files();
-}
-
-static void render(struct parts *exporter)
-{
-	self_update(&exporter->self);
-	exporter->page.bytes = 0;
-	series_settle(&exporter->table);
-	page_render(&exporter->page, &exporter->table);
-	text_add_char(&exporter->page, '\0');
-	CHECK(!exporter->page.failed);
-}
-
-/* One scrape. */
-static void scrape(struct parts *exporter)
-{
-	discover_poll(exporter->discover);
-	drain_pass(exporter->drain, true);
-	render(exporter);
-}
-
-/* Whether the page has this line. */
-static bool has(const struct parts *exporter, const char *line)
-{
-	char wanted[512];
-
-	snprintf(wanted, sizeof(wanted), "\n%s\n", line);
-	return strstr(exporter->page.data, wanted);
-}
-
-/* Scrape until the page has the line; the test's time limit is the bound. */
-static void scrape_until(struct parts *exporter, const char *line)
-{
-	do
-		scrape(exporter);
-	while (!has(exporter, line));
-}
 
 struct script {
 	const char *engine, *rank;
@@ -136,18 +69,18 @@ TEST(drain_takes_everything_of_a_worker_that_closed)
 {
 	struct parts exporter;
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker((struct script){
 		.engine = "0", .metric = KVTAP_COUNTER, .records = 1000, .closes = true });
-	scrape_until(&exporter, "kvtap_workers_closed_total 1");
-	CHECK(has(&exporter, "vllm:kv_offload_load_bytes_total{engine=\"0\"} 1000000"));
-	CHECK(has(&exporter, "vllm:kv_offload_load_time_total{engine=\"0\"} 0.002"));
-	CHECK(has(&exporter, "vllm:kv_offload_load_size_count{engine=\"0\"} 1000"));
-	CHECK(has(&exporter, "own_total{engine=\"0\"} 500"));
-	CHECK(has(&exporter, "kvtap_records_drained_total 16"));
-	CHECK(has(&exporter, "kvtap_records_folded_total 1984"));
-	CHECK(has(&exporter, "kvtap_workers 0"));
-	end(&exporter);
+	parts_scrape_until(&exporter, "kvtap_workers_closed_total 1");
+	CHECK(parts_has(&exporter, "vllm:kv_offload_load_bytes_total{engine=\"0\"} 1000000"));
+	CHECK(parts_has(&exporter, "vllm:kv_offload_load_time_total{engine=\"0\"} 0.002"));
+	CHECK(parts_has(&exporter, "vllm:kv_offload_load_size_count{engine=\"0\"} 1000"));
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\"} 500"));
+	CHECK(parts_has(&exporter, "kvtap_records_drained_total 16"));
+	CHECK(parts_has(&exporter, "kvtap_records_folded_total 1984"));
+	CHECK(parts_has(&exporter, "kvtap_workers 0"));
+	parts_end(&exporter);
 }
 
 TEST(drain_goes_on_with_the_series_when_a_worker_comes_back)
@@ -155,15 +88,15 @@ TEST(drain_goes_on_with_the_series_when_a_worker_comes_back)
 	struct parts exporter;
 	struct script script = { .engine = "0", .metric = KVTAP_COUNTER, .records = 5 };
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker(script);
-	scrape_until(&exporter, "kvtap_workers_dead_total 1");
-	CHECK(has(&exporter, "own_total{engine=\"0\"} 2.5"));
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 1");
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\"} 2.5"));
 	worker(script);
-	scrape_until(&exporter, "kvtap_workers_dead_total 2");
-	CHECK(has(&exporter, "own_total{engine=\"0\"} 5"));
-	CHECK(has(&exporter, "vllm:kv_offload_load_size_count{engine=\"0\"} 10"));
-	end(&exporter);
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 2");
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\"} 5"));
+	CHECK(parts_has(&exporter, "vllm:kv_offload_load_size_count{engine=\"0\"} 10"));
+	parts_end(&exporter);
 }
 
 TEST(drain_removes_the_files_of_ended_workers)
@@ -171,12 +104,13 @@ TEST(drain_removes_the_files_of_ended_workers)
 	struct parts exporter;
 	char command[512];
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker((struct script){ .engine = "0", .metric = KVTAP_COUNTER, .records = 5 });
-	scrape_until(&exporter, "kvtap_workers_dead_total 1");
-	snprintf(command, sizeof(command), "test -z \"$(ls -A %s/kvtap.default)\"", test_folder());
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 1");
+	snprintf(command, sizeof(command), "test \"$(ls -A %s/kvtap.default)\" = " JOURNAL_NAME,
+		 test_folder());
 	CHECK_EQ(system(command), 0);
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 TEST(drain_adds_up_ranks_unless_they_are_labels)
@@ -185,51 +119,52 @@ TEST(drain_adds_up_ranks_unless_they_are_labels)
 	struct script b = { .engine = "0", .rank = "1", .metric = KVTAP_COUNTER, .records = 7 };
 	struct parts exporter;
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker(a);
 	worker(b);
-	scrape_until(&exporter, "kvtap_workers_dead_total 2");
-	CHECK(has(&exporter, "own_total{engine=\"0\"} 6"));
-	end(&exporter);
-	begin(&exporter, true);
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 2");
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\"} 6"));
+	parts_end(&exporter);
+	parts_begin(&exporter, true);
 	worker(a);
 	worker(b);
-	scrape_until(&exporter, "kvtap_workers_dead_total 2");
-	CHECK(has(&exporter, "own_total{engine=\"0\",rank=\"0\"} 2.5"));
-	CHECK(has(&exporter, "own_total{engine=\"0\",rank=\"1\"} 3.5"));
-	end(&exporter);
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 4");
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\"} 6"));
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\",rank=\"0\"} 2.5"));
+	CHECK(parts_has(&exporter, "own_total{engine=\"0\",rank=\"1\"} 3.5"));
+	parts_end(&exporter);
 }
 
 TEST(drain_keeps_the_first_of_conflicting_declarations)
 {
 	struct parts exporter;
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker((struct script){ .engine = "0",
 				.metric = KVTAP_GAUGE,
 				.mode = KVTAP_GAUGE_MOSTRECENT,
 				.records = 3 });
-	scrape_until(&exporter, "kvtap_workers_dead_total 1");
-	CHECK(has(&exporter, "own{engine=\"0\"} 2"));
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 1");
+	CHECK(parts_has(&exporter, "own{engine=\"0\"} 2"));
 	worker((struct script){ .engine = "1", .metric = KVTAP_HISTOGRAM });
-	scrape_until(&exporter, "kvtap_workers_dead_total 2");
-	CHECK(has(&exporter, "own{engine=\"0\"} 2"));
-	CHECK(has(&exporter, "kvtap_declaration_conflicts_total 1"));
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 2");
+	CHECK(parts_has(&exporter, "own{engine=\"0\"} 2"));
+	CHECK(parts_has(&exporter, "kvtap_declaration_conflicts_total 1"));
 	CHECK(!strstr(exporter.page.data, "own_bucket"));
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 TEST(drain_counts_records_of_the_wrong_kind)
 {
 	struct parts exporter;
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker((struct script){ .engine = "0", .metric = KVTAP_HISTOGRAM, .records = 4 });
-	scrape_until(&exporter, "kvtap_workers_dead_total 1");
-	CHECK(has(&exporter, "own_count{engine=\"0\"} 0"));
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"operation\"} 4"));
-	CHECK(has(&exporter, "vllm:kv_offload_load_size_count{engine=\"0\"} 4"));
-	end(&exporter);
+	parts_scrape_until(&exporter, "kvtap_workers_dead_total 1");
+	CHECK(parts_has(&exporter, "own_count{engine=\"0\"} 0"));
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"operation\"} 4"));
+	CHECK(parts_has(&exporter, "vllm:kv_offload_load_size_count{engine=\"0\"} 4"));
+	parts_end(&exporter);
 }
 
 TEST(drain_gives_up_a_segment_that_was_truncated_and_serves_the_others)
@@ -237,16 +172,16 @@ TEST(drain_gives_up_a_segment_that_was_truncated_and_serves_the_others)
 	struct parts exporter;
 	char command[512];
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	worker((struct script){ .engine = "0", .metric = KVTAP_COUNTER, .records = 4 });
 	discover_poll(exporter.discover); /* opened and mapped */
 	snprintf(command, sizeof(command), "truncate -s 4096 %s/kvtap.default/*.seg",
 		 test_folder());
 	CHECK_EQ(system(command), 0);
 	worker((struct script){ .engine = "1", .metric = KVTAP_COUNTER, .records = 4 });
-	scrape_until(&exporter, "own_total{engine=\"1\"} 2");
-	CHECK(has(&exporter, "kvtap_segments_rejected_total{reason=\"truncated\"} 1"));
-	end(&exporter);
+	parts_scrape_until(&exporter, "own_total{engine=\"1\"} 2");
+	CHECK(parts_has(&exporter, "kvtap_segments_rejected_total{reason=\"truncated\"} 1"));
+	parts_end(&exporter);
 }
 
 TEST(drain_counts_a_rejected_file_once)
@@ -254,17 +189,17 @@ TEST(drain_counts_a_rejected_file_once)
 	struct parts exporter;
 	char command[512];
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	snprintf(command, sizeof(command),
 		 "cd %s/kvtap.default && mkfifo .f && mv .f 1.f.seg && ln -s / .l && mv -T .l "
 		 "2.l.seg",
 		 test_folder());
 	CHECK_EQ(system(command), 0);
-	scrape(&exporter);
+	parts_scrape(&exporter);
 	worker((struct script){ .engine = "1", .metric = KVTAP_COUNTER, .records = 4 });
-	scrape_until(&exporter, "own_total{engine=\"1\"} 2");
-	CHECK(has(&exporter, "kvtap_segments_rejected_total{reason=\"not_regular\"} 2"));
-	end(&exporter);
+	parts_scrape_until(&exporter, "own_total{engine=\"1\"} 2");
+	CHECK(parts_has(&exporter, "kvtap_segments_rejected_total{reason=\"not_regular\"} 2"));
+	parts_end(&exporter);
 }
 
 /* ---- no room ---- */
@@ -299,19 +234,19 @@ TEST(drain_keeps_a_page_within_the_budget_of_each_worker)
 			CHECK_EQ(kvtap_family_series(tap[t], &series, family, values, 1), 0);
 		}
 		if (t == 0)
-			begin(&exporter, false);
+			parts_begin(&exporter, false);
 		kvtap_observe(tap[t], series, 1);
-		scrape(&exporter);
-		CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"budget\"} 0"));
-		CHECK(has(&exporter, "kvtap_records_over_budget_total 1"));
-		CHECK(has(&exporter, "big_count{text=\"other\"} 1"));
+		parts_scrape(&exporter);
+		CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"budget\"} 0"));
+		CHECK(parts_has(&exporter, "kvtap_records_over_budget_total 1"));
+		CHECK(parts_has(&exporter, "big_count{text=\"other\"} 1"));
 		CHECK(exporter.page.bytes > 60u << 20);
 		CHECK(exporter.page.bytes < WORKER_BYTES_MAX + (1u << 20));
 	}
-	CHECK(has(&exporter, "kvtap_records_drained_total 2"));
+	CHECK(parts_has(&exporter, "kvtap_records_drained_total 2"));
 	kvtap_close(tap[0]);
 	kvtap_close(tap[1]);
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 TEST(drain_refuses_records_of_families_beyond_the_budget)
@@ -326,14 +261,14 @@ TEST(drain_refuses_records_of_families_beyond_the_budget)
 		series = counter_series(tap, name);
 	}
 	kvtap_add(tap, series, 1);
-	begin(&exporter, false);
-	scrape(&exporter);
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"budget\"} 1"));
-	CHECK(has(&exporter, "kvtap_series_refused_total 1"));
-	CHECK(has(&exporter, "family_255_total 0"));
-	CHECK(!has(&exporter, "family_256_total 1"));
+	parts_begin(&exporter, false);
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"budget\"} 1"));
+	CHECK(parts_has(&exporter, "kvtap_series_refused_total 1"));
+	CHECK(parts_has(&exporter, "family_255_total 0"));
+	CHECK(!parts_has(&exporter, "family_256_total 1"));
 	kvtap_close(tap);
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 /* ---- no memory; sanitizers have a realloc of their own ---- */
@@ -383,7 +318,7 @@ static void pass_without_memory(struct parts *exporter, bool closes)
 	char name[32];
 	uint32_t series = 0;
 
-	begin(exporter, false);
+	parts_begin(exporter, false);
 	short_tap = small_tap();
 	for (int i = 0; i < MANY; i++) {
 		snprintf(name, sizeof(name), "one_of_many_%d", i);
@@ -397,7 +332,7 @@ static void pass_without_memory(struct parts *exporter, bool closes)
 	drain_pass(exporter->drain, true);
 	short_of_memory = false;
 	CHECK(failures > 0);
-	render(exporter);
+	parts_render(exporter);
 }
 
 TEST(drain_leaves_records_in_the_ring_that_it_has_no_memory_for)
@@ -405,16 +340,16 @@ TEST(drain_leaves_records_in_the_ring_that_it_has_no_memory_for)
 	struct parts exporter;
 
 	pass_without_memory(&exporter, false);
-	CHECK(has(&exporter, "one_of_many_36_total 3"));
-	CHECK(has(&exporter, "kvtap_records_drained_total 3"));
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"series\"} 0"));
-	scrape(&exporter);
-	CHECK(has(&exporter, "one_of_many_36_total 3"));
-	CHECK(has(&exporter, "another_total 7"));
-	CHECK(has(&exporter, "kvtap_records_drained_total 4"));
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"series\"} 0"));
+	CHECK(parts_has(&exporter, "one_of_many_36_total 3"));
+	CHECK(parts_has(&exporter, "kvtap_records_drained_total 3"));
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"series\"} 0"));
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "one_of_many_36_total 3"));
+	CHECK(parts_has(&exporter, "another_total 7"));
+	CHECK(parts_has(&exporter, "kvtap_records_drained_total 4"));
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"series\"} 0"));
 	kvtap_close(short_tap);
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 TEST(drain_keeps_an_ended_worker_that_it_has_no_memory_for)
@@ -423,15 +358,16 @@ TEST(drain_keeps_an_ended_worker_that_it_has_no_memory_for)
 
 	pass_without_memory(&exporter, true);
 	int folder = namespace_folder();
-	CHECK(has(&exporter, "kvtap_workers 1"));
-	CHECK(has(&exporter, "kvtap_workers_closed_total 0"));
+	CHECK(parts_has(&exporter, "kvtap_workers 1"));
+	CHECK(parts_has(&exporter, "kvtap_workers_closed_total 0"));
 	CHECK_EQ(count_files(folder, KVTAP_SEGMENT_SUFFIX), 1);
-	scrape_until(&exporter, "kvtap_workers_closed_total 1");
-	CHECK(has(&exporter, "another_total 0"));
-	CHECK(has(&exporter, "one_of_many_36_total 3"));
-	CHECK_EQ(count_files(folder, ""), 0);
+	parts_scrape_until(&exporter, "kvtap_workers_closed_total 1");
+	CHECK(parts_has(&exporter, "another_total 0"));
+	CHECK(parts_has(&exporter, "one_of_many_36_total 3"));
+	CHECK_EQ(count_files(folder, KVTAP_SEGMENT_SUFFIX), 0);
+	CHECK_EQ(count_files(folder, KVTAP_TAILS_SUFFIX), 0);
 	close(folder);
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 #endif
@@ -446,29 +382,29 @@ TEST(drain_does_not_count_losses_again_when_the_exporter_restarts)
 
 	for (int i = 0; i < 3; i++)
 		kvtap_add(tap, series, -1);
-	begin(&exporter, false);
-	scrape(&exporter);
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 3"));
-	scrape(&exporter);
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 3"));
-	end(&exporter);
-	begin(&exporter, false);
-	scrape(&exporter);
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 0"));
+	parts_begin(&exporter, false);
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 3"));
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 3"));
+	parts_end(&exporter);
+	parts_begin(&exporter, false);
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 3"));
 	kvtap_add(tap, series, -1);
-	scrape(&exporter);
-	CHECK(has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 1"));
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "kvtap_records_refused_total{reason=\"worker\"} 4"));
 	kvtap_close(tap);
-	end(&exporter);
+	parts_end(&exporter);
 }
 
 TEST(drain_counts_no_rejection_without_a_reason)
 {
 	struct parts exporter;
 
-	begin(&exporter, false);
+	parts_begin(&exporter, false);
 	self_add_rejected(&exporter.self, KVTAP_REJECT_NONE);
-	scrape(&exporter);
+	parts_scrape(&exporter);
 	CHECK(!strstr(exporter.page.data, "reason=\"none\""));
-	end(&exporter);
+	parts_end(&exporter);
 }

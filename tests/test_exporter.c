@@ -77,7 +77,7 @@ static void check_cannot_start(const char *arguments)
 TEST(exporter_exits_with_1_when_it_cannot_listen_or_another_reads_the_folder)
 {
 	struct exporter exporter;
-	char arguments[128], folder[256];
+	char arguments[128];
 
 	exporter_start(&exporter, NULL);
 	check_cannot_start("--web.listen-address=nowhere");
@@ -85,8 +85,7 @@ TEST(exporter_exits_with_1_when_it_cannot_listen_or_another_reads_the_folder)
 	snprintf(arguments, sizeof(arguments), "--namespace=b --web.listen-address=127.0.0.1:%d",
 		 exporter.port);
 	check_cannot_start(arguments);
-	snprintf(folder, sizeof(folder), "%s/kvtap.b", test_folder());
-	CHECK_EQ(rmdir(folder), 0);
+	exporter_forget("b");
 	page_wait(&exporter, "kvtap_workers", 0);
 	exporter_finish(&exporter);
 }
@@ -96,7 +95,7 @@ TEST(exporter_serves_what_its_flags_say)
 	static const char *const flags[] = { "--namespace=b", "--web.telemetry-path=/kv", NULL };
 	struct kvtap *tap;
 	struct exporter exporter;
-	char *page, folder[256];
+	char *page;
 
 	CHECK_EQ(kvtap_open(&tap, &(struct kvtap_options){ .name_space = "b" }), 0);
 	exporter_start(&exporter, flags);
@@ -112,8 +111,7 @@ TEST(exporter_serves_what_its_flags_say)
 	kvtap_close(tap);
 	log_wait(&exporter, "msg=\"Worker closed\"");
 	exporter_stop(&exporter);
-	snprintf(folder, sizeof(folder), "%s/kvtap.b", test_folder());
-	CHECK_EQ(rmdir(folder), 0);
+	exporter_forget("b");
 }
 
 /* ---- its end ---- */

@@ -248,7 +248,7 @@ static void act_push(void)
 
 TEST_TIMEOUT(kill_push_at_every_instruction, 600)
 {
-	kill_run(&(struct trace_scenario){ "push", prepare_push, act_push, drain, killed });
+	kill_run(&(struct trace_scenario){ "push", prepare_push, act_push, drain, killed, 0 });
 }
 
 static void prepare_batch(void)
@@ -271,7 +271,7 @@ static void act_batch(void)
 TEST_TIMEOUT(kill_batch_at_every_instruction, 600)
 {
 	in_flight_max = 2;
-	kill_run(&(struct trace_scenario){ "batch", prepare_batch, act_batch, drain, killed });
+	kill_run(&(struct trace_scenario){ "batch", prepare_batch, act_batch, drain, killed, 0 });
 }
 
 static void prepare_fold(void)
@@ -288,7 +288,7 @@ static void act_fold(void)
 
 TEST_TIMEOUT(kill_fold_at_every_instruction, 600)
 {
-	kill_run(&(struct trace_scenario){ "fold", prepare_fold, act_fold, drain, killed });
+	kill_run(&(struct trace_scenario){ "fold", prepare_fold, act_fold, drain, killed, 0 });
 }
 
 /* ---- a ring that outlives its thread ---- */
@@ -315,7 +315,7 @@ static void act_adoption(void)
 TEST_TIMEOUT(kill_adoption_of_a_ring_at_every_instruction, 600)
 {
 	kill_run(&(struct trace_scenario){ "adoption", prepare_adoption, act_adoption, drain,
-					   killed });
+					   killed, 0 });
 }
 
 /* ---- close ---- */
@@ -333,5 +333,5 @@ static void prepare_close(void)
 
 TEST_TIMEOUT(kill_close_at_every_instruction, 600)
 {
-	kill_run(&(struct trace_scenario){ "close", prepare_close, act_close, drain, killed });
+	kill_run(&(struct trace_scenario){ "close", prepare_close, act_close, drain, killed, 0 });
 }

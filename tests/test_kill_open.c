@@ -172,7 +172,7 @@ static void killed_declaring(pid_t pid)
 TEST_TIMEOUT(kill_open_declarations_at_every_instruction, 600)
 {
 	kill_run(&(struct trace_scenario){ "declare", prepare_declare, act_declare, drain,
-					   killed_declaring });
+					   killed_declaring, 0 });
 }
 
 /* ---- open ---- */
@@ -274,7 +274,7 @@ static void killed_opening(pid_t pid)
 
 TEST_TIMEOUT(kill_open_and_first_record_at_every_instruction, 600)
 {
-	kill_run(&(struct trace_scenario){ "open", prepare_nothing, act_open, drain,
-					   killed_opening });
+	kill_run(&(struct trace_scenario){ "open", prepare_nothing, act_open, drain, killed_opening,
+					   0 });
 	sweep_orphans();
 }

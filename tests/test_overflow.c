@@ -278,29 +278,49 @@ TEST(overflow_goes_back_to_the_ring_once_it_is_drained)
 	end();
 }
 
-/* What one reader has applied, a second one does not apply again. */
+/* What one reader has applied, a second one that is told so does not apply again. */
 TEST(overflow_is_applied_once_across_two_readers)
 {
-	tap = small_tap();
-	uint32_t counter = counter_series(tap, "c"), load = builtin_series(tap, KVTAP_OFFLOAD_LOAD);
+	struct kvtap_block_view block;
+	uint64_t applied[64];
+	enum kvtap_reject why;
+	uint32_t cursor = 0;
 
+	tap = small_tap();
+	uint32_t load = builtin_series(tap, KVTAP_OFFLOAD_LOAD);
 	record_300(load);
-	kvtap_add(tap, counter, 0.5);
 	watch_open(&watch, 0);
-	CHECK_EQ(watch_drain(&watch), 301);
+	CHECK_EQ(watch_drain(&watch), 300);
+	record_300(load);
+	cursor = 0;
+	CHECK_EQ(kvtap_reader_block(watch.reader, &why, 0, &cursor, &block), 1);
+	CHECK(block.words <= 64);
+	memcpy(applied, block.applied, block.words * 8);
 	watch_close(&watch);
 	watch_open(&watch, 0);
-	CHECK_EQ(watch_drain(&watch), 0);
-	watch_close(&watch);
-	record_300(load);
-	kvtap_add(tap, counter, 0.25);
-	drain_all(301);
-	CHECK_EQ(total_sum(watch_total(&watch, load), 0), 200 * 5000000 + 100);
-	CHECK(total_double(watch_total(&watch, counter), 0) == 0.25);
+	CHECK(kvtap_reader_resume_block(watch.reader, 0, block.offset, applied, block.words));
+	CHECK_EQ(watch_drain(&watch), 300);
+	CHECK_EQ(watch.folded, 300 - SMALL_SLOTS);
 	end();
 }
 
-TEST(overflow_block_that_is_not_committed_comes_again)
+TEST(overflow_block_beyond_the_arena_is_not_resumed)
+{
+	uint64_t applied[2] = { 1, 1 };
+
+	tap = small_tap();
+	record_300(builtin_series(tap, KVTAP_OFFLOAD_LOAD));
+	watch_open(&watch, 0);
+	CHECK(!kvtap_reader_resume_block(watch.reader, SMALL_RINGS, 0, applied, 2));
+	CHECK(!kvtap_reader_resume_block(watch.reader, 0, SMALL_OVERFLOW - 8, applied, 2));
+	CHECK(!kvtap_reader_resume_block(watch.reader, 0, UINT32_MAX - 7, applied, 2));
+	CHECK(!kvtap_reader_resume_block(watch.reader, 0, 4, applied, 2));
+	CHECK(kvtap_reader_resume_block(watch.reader, 0, SMALL_OVERFLOW - 16, applied, 2));
+	CHECK_EQ(watch_drain(&watch), 300);
+	end();
+}
+
+TEST(overflow_block_that_is_not_taken_comes_again)
 {
 	struct kvtap_block_view block;
 	enum kvtap_reject why;
@@ -375,7 +395,7 @@ static void read_whole_blocks(int wanted)
 
 		if (rc == 1) {
 			check_whole(&block);
-			kvtap_reader_block_commit(watch.reader, &block);
+			kvtap_reader_block_take(watch.reader, &block);
 			good++;
 		} else if (rc == 0) {
 			cursor = 0;
@@ -384,7 +404,8 @@ static void read_whole_blocks(int wanted)
 			ssize_t got = kvtap_reader_fetch(watch.reader, &why, 0, record, SMALL_SLOTS,
 							 NULL);
 			CHECK(got >= 0);
-			kvtap_reader_commit(watch.reader, 0, (size_t)got);
+			kvtap_reader_take(watch.reader, 0, (size_t)got);
+			CHECK_EQ(kvtap_reader_give_back(watch.reader, 0), 0);
 		}
 	}
 }
@@ -503,17 +524,20 @@ TEST(overflow_redo_of_a_dead_thread_is_read_and_then_finished_by_the_next)
 
 TEST(overflow_losses_are_told_once_also_by_the_next_reader)
 {
-	struct kvtap_losses losses;
+	struct kvtap_losses losses, told = { 0 };
 
 	tap = small_tap();
 	uint32_t counter = counter_series(tap, "c");
 	kvtap_add(tap, counter, -1);
 	for (int life = 0; life < 2; life++) {
 		watch_open(&watch, 0);
+		kvtap_reader_resume_losses(watch.reader, &told);
 		CHECK_EQ(kvtap_reader_losses(watch.reader, &losses), 0);
 		CHECK_EQ(losses.refused_records, life == 0);
 		CHECK_EQ(kvtap_reader_losses(watch.reader, &losses), 0);
 		CHECK_EQ(losses.refused_records, 0);
+		told = kvtap_reader_told(watch.reader);
+		CHECK_EQ(told.refused_records, 1);
 		watch_close(&watch);
 	}
 	kvtap_close(tap);

@@ -239,7 +239,7 @@ static const struct field fields[] = {
 	FIELD(minor, NONE),
 	FIELD(header_bytes, COUNT),
 	FIELD(feature_compat, NONE),
-	FIELD(feature_incompat, FEATURE),
+	FIELD(feature_incompat, COUNT),
 	FIELD(record_bytes, HEADER),
 	FIELD(ring_slots, COUNT),
 	FIELD(ring_max, COUNT),

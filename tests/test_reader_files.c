@@ -179,9 +179,7 @@ TEST(reader_survives_records_truncated_while_mapped)
 TEST(reader_survives_tails_truncated_while_mapped)
 {
 	struct kvtap_record record[16];
-	struct kvtap_block_view block;
 	enum kvtap_reject why;
-	uint32_t cursor = 0;
 
 	if (with_tsan())
 		SKIP("ThreadSanitizer makes the faulting store under a lock of its own");
@@ -189,9 +187,8 @@ TEST(reader_survives_tails_truncated_while_mapped)
 	struct kvtap_reader *reader = open_good();
 	truncate_at(tails_name, 0);
 	CHECK_EQ(kvtap_reader_fetch(reader, &why, 0, record, 16, NULL), 16);
-	CHECK_EQ(kvtap_reader_commit(reader, 0, 16), -EPROTO);
-	CHECK_EQ(kvtap_reader_block(reader, &why, 0, &cursor, &block), -EPROTO);
-	CHECK_EQ(why, KVTAP_REJECT_TRUNCATED);
+	kvtap_reader_take(reader, 0, 16);
+	CHECK_EQ(kvtap_reader_give_back(reader, 0), -EPROTO);
 	kvtap_reader_retire(reader);
 	kvtap_reader_close(reader);
 	end();
@@ -223,23 +220,6 @@ TEST(reader_refuses_rings_that_are_holes_without_filling_them)
 	CHECK_EQ(why, KVTAP_REJECT_HEADER);
 	kvtap_reader_close(reader);
 	CHECK_EQ(blocks_of(name), before);
-	end();
-}
-
-TEST(reader_keeps_of_the_applied_blocks_no_more_than_there_are)
-{
-	struct kvtap_block_view block;
-	enum kvtap_reject why;
-	uint32_t cursor = 0;
-
-	begin();
-	struct kvtap_reader *reader = open_good();
-	blkcnt_t before = blocks_of(tails_name);
-	CHECK_EQ(kvtap_reader_block(reader, &why, 0, &cursor, &block), 1);
-	CHECK_EQ(blocks_of(tails_name), before);
-	CHECK_EQ(kvtap_reader_block_commit(reader, &block), 0);
-	CHECK(blocks_of(tails_name) <= before + 4096 / 512);
-	kvtap_reader_close(reader);
 	end();
 }
 

@@ -105,7 +105,8 @@ static size_t fetch(struct watch *watch, struct kvtap_record *record, size_t cap
 		CHECK_EQ(record[i].sequence, (uint16_t)(position + (uint64_t)i));
 		check_numbered(&record[i]);
 	}
-	kvtap_reader_commit(watch->reader, 0, (size_t)count);
+	kvtap_reader_take(watch->reader, 0, (size_t)count);
+	CHECK_EQ(kvtap_reader_give_back(watch->reader, 0), 0);
 	return (size_t)count;
 }
 
@@ -191,7 +192,7 @@ TEST(ring_tells_how_many_records_are_pending)
 	CHECK_EQ(kvtap_reader_rings(watch.reader), 1);
 	CHECK_EQ(kvtap_reader_fetch(watch.reader, &why, 0, record, 4, &pending), 4);
 	CHECK_EQ(pending, 9);
-	kvtap_reader_commit(watch.reader, 0, 3);
+	kvtap_reader_take(watch.reader, 0, 3);
 	CHECK_EQ(kvtap_reader_fetch(watch.reader, &why, 0, record, 4, &pending), 4);
 	CHECK_EQ(pending, 6);
 	CHECK_EQ(record[0].request_id, 3);
