@@ -48,7 +48,7 @@ TESTS    := $(filter-out $(BUILD)/tests/test_main,$(call programs,tests/test_*.c
 BENCHES  := $(call programs,bench/bench_*$(B)*.c)
 FUZZERS  := $(call programs,tests/fuzz_*.c)
 DEMO     := $(if $(DEMO_OBJ),$(BUILD)/kvtap-demo)
-EXP_LIBS := -lmicrohttpd -lurcu-bp -lurcu-cds -lpthread -lm
+EXP_LIBS := -lmicrohttpd -lurcu-bp -lurcu-cds -lz -lpthread -lm
 PRODUCTS := $(addprefix $(BUILD)/,libkvtap.a libkvtap.so $(if $(EXP_OBJ),kvtap-exporter)) $(DEMO)
 
 all: $(PRODUCTS)
@@ -104,8 +104,8 @@ $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(PARTS)
 
 $(BUILD)/bench.a: $(filter-out $(BUILD)/bench/bench_%,$(call objects,bench/*.c))
 $(BUILD)/bench/bench.o: ALL_CFLAGS += -DBENCH_FLAGS='"$(CFLAGS)"'
-$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench.a $(BUILD)/libkvtap.a
-	$(call link,,-lpthread -lm)
+$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench.a $(BUILD)/parts.a $(BUILD)/libkvtap.a
+	$(call link,,$(EXP_LIBS))
 
 # ---- what to do with them ----
 

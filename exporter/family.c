@@ -40,12 +40,13 @@ static int name_match(struct cds_lfht_node *node, const void *key)
 	return !strcmp(caa_container_of(node, struct name, node)->text, key);
 }
 
-static struct family *name_find(const struct families *families, const char *text)
+struct family *family_find(const struct families *families, const char *sample)
 {
 	struct cds_lfht_iter iter;
 
 	urcu_bp_read_lock();
-	cds_lfht_lookup(families->names, hash_bytes(text, strlen(text)), name_match, text, &iter);
+	cds_lfht_lookup(families->names, hash_bytes(sample, strlen(sample)), name_match, sample,
+			&iter);
 	struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
 	struct family *family = node ? caa_container_of(node, struct name, node)->family : NULL;
 	urcu_bp_read_unlock();
@@ -105,7 +106,10 @@ static void family_free(struct family *family)
 	for (uint32_t i = 0; family->label && i < family->labels; i++)
 		free(family->label[i]);
 	free(family->label);
+	for (int i = 0; i < PAGE_FORMATS; i++)
+		gzip_free(&family->block[i].gzip);
 	free(family->bound);
+	free(family->le_length);
 	free(family->le);
 	free(family->help);
 	free(family->name);
@@ -168,7 +172,8 @@ static bool copy_shape(struct family *family, const struct kvtap_family_view *vi
 	family->label = calloc(view->labels + 1u, sizeof(*family->label));
 	family->bound = calloc(view->bounds + 1u, sizeof(*family->bound));
 	family->le = calloc(view->bounds + 1u, sizeof(*family->le));
-	if (!family->label || !family->bound || !family->le)
+	family->le_length = calloc(view->bounds + 1u, sizeof(*family->le_length));
+	if (!family->label || !family->bound || !family->le || !family->le_length)
 		return false;
 	for (; family->labels < view->labels; family->labels++) {
 		const struct kvtap_text *label = &view->label[family->labels];
@@ -182,10 +187,12 @@ static bool copy_shape(struct family *family, const struct kvtap_family_view *vi
 		size_t bytes =
 			number_bound(family->le[family->bounds], view->bound[family->bounds]);
 
+		family->le_length[family->bounds] = (uint8_t)bytes;
 		if (bytes > family->le_bytes)
 			family->le_bytes = (uint32_t)bytes;
 	}
 	strcpy(family->le[family->bounds], "+Inf");
+	family->le_length[family->bounds] = strlen("+Inf");
 	if (family->le_bytes < strlen("+Inf"))
 		family->le_bytes = strlen("+Inf");
 	return true;
@@ -203,6 +210,7 @@ static struct family *family_create(const char *name, const struct kvtap_family_
 	family->lazy = view->flags & KVTAP_FAMILY_LAZY;
 	family->own = own;
 	family->name = strdup(name);
+	family->name_bytes = (uint32_t)strlen(name);
 	family->help = escaped_help(&view->help);
 	if (family->name && family->help && copy_shape(family, view))
 		return family;
@@ -265,6 +273,7 @@ static int family_add(struct family **added, struct families *families, const ch
 	families->family[families->count++] = family;
 	families->unused = true; /* nobody uses it yet */
 	family_relayout(families, family);
+	families->members++;
 	*added = family;
 	return 0;
 
@@ -305,7 +314,7 @@ bool families_sweep(struct families *families)
 		if (families->removed)
 			families->removed(families->context, family);
 		family_free(family);
-		families->layout++;
+		families->members++;
 	}
 	families->count = kept;
 	return kept != before;
@@ -329,7 +338,7 @@ int family_declare(struct family **family, struct families *families,
 	exposed_name(name, view);
 	for (const char *const *suffix = suffixes[view->metric]; *suffix; suffix++) {
 		snprintf(sample, sizeof(sample), "%s%s", name, *suffix);
-		struct family *there = name_find(families, sample);
+		struct family *there = family_find(families, sample);
 
 		if (!there)
 			continue;

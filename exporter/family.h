@@ -14,12 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "block.h"
 #include "budget.h"
 #include "kvtap_reader.h"
 #include "number.h"
+#include "publish.h"
 
 struct cds_lfht;
 struct series;
+
+/* How OpenMetrics shows it, where a counter's name is without _total, and more names are taken. */
+enum family_shown { FAMILY_SHOWN, FAMILY_SHOWN_UNKNOWN, FAMILY_NOT_SHOWN };
 
 struct family {
 	char *name; /* as in HELP and TYPE; a counter's ends in _total */
@@ -29,15 +34,19 @@ struct family {
 	bool lazy, own;
 	bool conflict_logged;
 	uint32_t labels, bounds;
-	char **label;		     /* [labels] names, as declared */
-	double *bound;		     /* [bounds] */
-	char (*le)[NUMBER_BYTES];    /* [bounds + 1] as text; the last is +Inf */
-	uint32_t le_bytes;	     /* of the longest */
+	char **label;		  /* [labels] names, as declared */
+	double *bound;		  /* [bounds] */
+	char (*le)[NUMBER_BYTES]; /* [bounds + 1] as text; the last is +Inf */
+	uint8_t *le_length;	  /* [bounds + 1] */
+	uint32_t le_bytes;	  /* of the longest */
+	uint32_t name_bytes;
 	struct series *first, *last; /* in order of appearance */
 	struct series *other; /* of first to last: for what is over a budget; NULL: none yet */
 	uint32_t users;	      /* open workers that declare it */
 	uint64_t layout;      /* another number whenever other lines are printed */
 	uint64_t kept;	      /* the journal's item, 0: none */
+	uint8_t shown;	      /* enum family_shown */
+	struct page_block block[PAGE_FORMATS];
 };
 
 struct families {
@@ -48,6 +57,7 @@ struct families {
 	struct budget_limits limits;
 	struct budget reserve;	/* for series "other" */
 	uint64_t layout;	/* the last number that was given to a family: each is given once */
+	uint64_t members;	/* counts the families that came and went */
 	bool unused;		/* a family may have lost its last series or user */
 	struct cds_lfht *names; /* sample name -> family */
 	/* told of each family before families_sweep removes it; or NULL */
@@ -70,6 +80,8 @@ void families_free(struct families *families);
  */
 int family_declare(struct family **family, struct families *families,
 		   const struct kvtap_family_view *view, struct budget *budget);
+/* family_find - the family that may print samples of this name, or NULL */
+struct family *family_find(const struct families *families, const char *sample);
 /* family_conflict - count one, and log it once for the family that stays */
 void family_conflict(struct families *families, struct family *family, const char *with);
 /* family_relayout - note that it prints other lines from now on */

@@ -268,7 +268,8 @@ static enum MHD_Result respond_page(struct http *http, struct MHD_Connection *co
 {
 	/* answered or not: past the time-out the last page is the best there is */
 	cut_request(http->options.cut, http->options.cut_timeout_ms);
-	struct page *page = publication_acquire(http->options.publication);
+	struct page *page =
+		publication_acquire(http->options.publication, PAGE_TEXT, PAGE_IDENTITY);
 	if (!page)
 		return respond_text(http, connection, MHD_HTTP_SERVICE_UNAVAILABLE,
 				    "No page was published yet.\n");
@@ -284,12 +285,9 @@ static enum MHD_Result respond_page(struct http *http, struct MHD_Connection *co
 
 static enum MHD_Result respond_ready(struct http *http, struct MHD_Connection *connection)
 {
-	struct page *page = publication_acquire(http->options.publication);
-
-	if (!page)
+	if (!publication_ready(http->options.publication))
 		return respond_text(http, connection, MHD_HTTP_SERVICE_UNAVAILABLE,
 				    "Not ready: no page was published yet.\n");
-	page_release(page);
 	return respond_text(http, connection, MHD_HTTP_OK, "Ready.\n");
 }
 

@@ -62,7 +62,7 @@ static bool make_item(struct journal *journal, struct series *series)
 	if (!journal->scratch.failed)
 		series->kept = state_add(journal->state, ITEM_SERIES, journal->scratch.data,
 					 (uint32_t)journal->scratch.bytes,
-					 kept_value_bytes(series->family));
+					 kept_value_room(series->family));
 	return series->kept;
 }
 
@@ -89,8 +89,8 @@ static bool keep(struct journal *journal, struct series *series)
 	}
 	if (!make_item(journal, series))
 		return false;
-	kept_value(state_value(journal->state, series->kept), series);
-	state_end(journal->state, series->kept);
+	uint32_t bytes = kept_value(state_value(journal->state, series->kept), series);
+	state_end(journal->state, series->kept, bytes);
 	return true;
 }
 
@@ -197,7 +197,7 @@ static struct series *find_series(struct journal *journal, struct family *family
 static bool restore_value(struct series *series, const struct kept_series *kept,
 			  const struct state_item *item)
 {
-	if (series->kept || series->transient || !kept_value_read(series, item->value))
+	if (series->kept || series->transient || !kept_value_read(series, item->value, item->bytes))
 		return false;
 	if (kept->other)
 		series->family->other = series;
@@ -214,7 +214,7 @@ static bool restore_series(struct journal *journal, const struct state_item *ite
 	if (!item->value || !kept_series_read(&kept, item->fixed, item->fixed_bytes))
 		return false;
 	struct family *family = restored_family(journal, kept.family);
-	if (family && item->bytes == kept_value_bytes(family))
+	if (family)
 		series = find_series(journal, family, &kept);
 	text_free(&kept.values);
 	return series && restore_value(series, &kept, item);

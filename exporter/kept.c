@@ -265,12 +265,20 @@ static size_t buckets_of(const struct family *family)
 	return family->metric == KVTAP_HISTOGRAM ? family->bounds + 1u : 0;
 }
 
-uint32_t kept_value_bytes(const struct family *family)
+/* The head and the buckets; the native buckets of a histogram follow. */
+static size_t plain_bytes(const struct family *family)
 {
-	return (uint32_t)(sizeof(struct value_head) + buckets_of(family) * sizeof(uint64_t));
+	return sizeof(struct value_head) + buckets_of(family) * sizeof(uint64_t);
 }
 
-void kept_value(void *value, const struct series *series)
+uint32_t kept_value_room(const struct family *family)
+{
+	bool histogram = family->metric == KVTAP_HISTOGRAM;
+
+	return (uint32_t)(plain_bytes(family) + (histogram ? offsetof(struct native, hint) : 0));
+}
+
+uint32_t kept_value(void *value, const struct series *series)
 {
 	struct value_head head = { .value = series->value,
 				   .value_ns = series->value_ns,
@@ -278,35 +286,66 @@ void kept_value(void *value, const struct series *series)
 				   .gauge_ns = series->gauge.kept_ns,
 				   .seen = series->seen,
 				   .gauge_kept = series->gauge.kept };
+	size_t plain = plain_bytes(series->family);
+	size_t native = series->native ? native_bytes(series->native) : 0;
 
 	memcpy(head.sum, series->sum, sizeof(head.sum));
 	memcpy(value, &head, sizeof(head));
-	memcpy((char *)value + sizeof(head), series->bucket,
-	       buckets_of(series->family) * sizeof(uint64_t));
+	memcpy((char *)value + sizeof(head), series->bucket, plain - sizeof(head));
+	if (native)
+		memcpy((char *)value + plain, series->native, native);
+	return (uint32_t)(plain + native);
 }
 
-static bool value_valid(const struct family *family, const struct value_head *head,
-			const void *buckets)
+/* Whether cumulative counts don't wrap; in all into *count. */
+static bool buckets_valid(const struct family *family, const char *buckets, uint64_t *count)
 {
-	uint64_t bucket, count = 0;
-	double part[2];
+	uint64_t bucket;
 
+	*count = 0;
 	for (size_t i = 0; i < buckets_of(family); i++) {
-		memcpy(&bucket, (const char *)buckets + i * sizeof(bucket), sizeof(bucket));
-		if (__builtin_add_overflow(count, bucket, &count))
+		memcpy(&bucket, buckets + i * sizeof(bucket), sizeof(bucket));
+		if (__builtin_add_overflow(*count, bucket, count))
 			return false;
 	}
+	return true;
+}
+
+static bool head_value_valid(const struct family *family, const struct value_head *head)
+{
+	double part[2];
+
 	memcpy(part, head->sum[NUMBER_DOUBLE].word, sizeof(part));
 	return isfinite(part[0]) && isfinite(part[1]) &&
 	       (family->metric != KVTAP_COUNTER || part[0] + part[1] >= 0);
 }
 
-bool kept_value_read(struct series *series, const void *value)
+/* Both kinds of buckets count the same, or neither is to be believed. */
+static bool native_read(struct series *series, const char *bytes, size_t count, uint64_t expected)
 {
-	struct value_head head;
+	if (!series->native)
+		return !count;
+	if (native_restore(series->native, bytes, count) &&
+	    native_count(series->native) == expected)
+		return true;
+	native_init(series->native);
+	return false;
+}
 
-	memcpy(&head, value, sizeof(head));
-	if (!value_valid(series->family, &head, (const char *)value + sizeof(head)))
+bool kept_value_read(struct series *series, const void *value, size_t count)
+{
+	const struct family *family = series->family;
+	const char *bytes = value;
+	size_t plain = plain_bytes(family);
+	struct value_head head;
+	uint64_t observed;
+
+	if (count < plain)
+		return false;
+	memcpy(&head, bytes, sizeof(head));
+	if (!head_value_valid(family, &head) ||
+	    !buckets_valid(family, bytes + sizeof(head), &observed) ||
+	    !native_read(series, bytes + plain, count - plain, observed))
 		return false;
 	memcpy(series->sum, head.sum, sizeof(head.sum));
 	series->value = head.value;
@@ -315,7 +354,6 @@ bool kept_value_read(struct series *series, const void *value)
 	series->gauge.kept_value = head.gauge_value;
 	series->gauge.kept_ns = head.gauge_ns;
 	series->seen = head.seen;
-	memcpy(series->bucket, (const char *)value + sizeof(head),
-	       buckets_of(series->family) * sizeof(uint64_t));
+	memcpy(series->bucket, bytes + sizeof(head), plain - sizeof(head));
 	return true;
 }

@@ -45,10 +45,11 @@ struct kept_series {
 
 bool kept_series_read(struct kept_series *kept, const void *bytes, size_t count);
 
-/* kept_value_bytes - of the value of a series of this family */
-uint32_t kept_value_bytes(const struct family *family);
-void kept_value(void *value, const struct series *series);
+/* kept_value_room - bytes of the longest value of a series of this family */
+uint32_t kept_value_room(const struct family *family);
+/* kept_value - write the value; returns its bytes */
+uint32_t kept_value(void *value, const struct series *series);
 /* kept_value_read - false: no value that such a series can have; the series is as it was */
-bool kept_value_read(struct series *series, const void *value);
+bool kept_value_read(struct series *series, const void *value, size_t count);
 
 #endif

@@ -24,7 +24,7 @@
 #include "journal.h"
 #include "log.h"
 #include "options.h"
-#include "page.h"
+#include "pages.h"
 #include "publish.h"
 #include "self.h"
 
@@ -43,6 +43,7 @@ struct exporter {
 	struct journal *journal;
 	uint64_t folder_opened; /* discover_opened() when the journal was opened */
 	struct publication *publication;
+	struct pages *pages;
 	struct cut *cut;
 	struct http *http;
 	int signals;
@@ -80,26 +81,22 @@ static int signals_open(void)
 static bool publish(struct exporter *exporter)
 {
 	uint64_t began_ns = clock_ns();
-	struct text text = { 0 };
+	struct self *self = &exporter->self;
 
-	self_count(&exporter->self, SELF_CUT_TIMEOUTS, cut_timeouts(exporter->cut));
-	self_set(&exporter->self, SELF_STATE_BYTES, (double)journal_bytes(exporter->journal));
-	self_count(&exporter->self, SELF_STATE_ERRORS, journal_errors(exporter->journal));
-	self_update(&exporter->self);
+	self_count(self, SELF_CUT_TIMEOUTS, cut_timeouts(exporter->cut));
+	self_count(self, SELF_PUBLICATIONS, pages_published(exporter->pages));
+	self_count(self, SELF_PAGES_SKIPPED, publication_skips(exporter->publication));
+	self_set(self, SELF_PAGES_BYTES, (double)pages_memory(exporter->pages));
+	self_set(self, SELF_STATE_BYTES, (double)journal_bytes(exporter->journal));
+	self_count(self, SELF_STATE_ERRORS, journal_errors(exporter->journal));
+	self_update(self);
 	journal_commit(exporter->journal); /* what a page shows has to be there after a restart */
-	page_render(&text, &exporter->table);
-	if (text.failed) {
-		text_free(&text);
+	if (!pages_publish(exporter->pages))
 		return false;
-	}
-	struct page *page = page_create(text.data, text.bytes);
-	if (!page)
-		return false;
-	publication_swap(exporter->publication, page);
 	exporter->changed = false;
 	exporter->published = true;
 	exporter->publish_due = began_ns + PUBLISH_NS;
-	self_observe_ns(&exporter->self, SELF_PUBLISH_SECONDS, clock_ns() - began_ns);
+	self_observe_ns(self, SELF_PUBLISH_SECONDS, clock_ns() - began_ns);
 	return true;
 }
 
@@ -187,6 +184,9 @@ static int start(struct exporter *exporter)
 	exporter->cut = cut_create();
 	if (!exporter->drain || !exporter->publication || !exporter->cut)
 		return -1;
+	exporter->pages = pages_create(&exporter->table, exporter->publication);
+	if (!exporter->pages)
+		return -1;
 	if (discover_open(&exporter->discover, options->dir, options->name_space, drain_offer,
 			  exporter->drain) ||
 	    open_journal(exporter))
@@ -206,6 +206,7 @@ static void stop(struct exporter *exporter)
 	discover_close(exporter->discover);
 	drain_destroy(exporter->drain);
 	journal_destroy(exporter->journal);
+	pages_destroy(exporter->pages);
 	publication_destroy(exporter->publication);
 	cut_destroy(exporter->cut);
 	series_table_free(&exporter->table);

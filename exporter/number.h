@@ -3,8 +3,9 @@
  * number.h - numbers as text for an exposition; pure
  *
  * Knows how Prometheus and OpenMetrics write a number, and the three kinds of sum that a series
- * may have. Knows nothing of series or pages. All functions write at most NUMBER_BYTES with the
- * closing NUL and return the length without it. The decimal point is that of the C locale.
+ * may have. Knows nothing of series or pages. A field has a fixed width, so that it can be written
+ * over in a page: digits after as many zeros as it takes, which every parser reads. No field ends
+ * with a NUL. The decimal point is that of the C locale.
  */
 #ifndef KVTAP_EXPORTER_NUMBER_H
 #define KVTAP_EXPORTER_NUMBER_H
@@ -14,7 +15,9 @@
 
 #include "kvtap_reader.h"
 
-#define NUMBER_BYTES 64
+#define NUMBER_BYTES 64	      /* of any text with its NUL */
+#define NUMBER_COUNT_BYTES 20 /* of the field of a count: all that 64 bits hold */
+#define NUMBER_FIELD_BYTES 24 /* of all others: a sign and 17 digits, with exponent or point */
 
 /* What the parts of a sum count: transfers feed the integers, kvtap_add and observe the last. */
 enum number_part {
@@ -24,12 +27,21 @@ enum number_part {
 	NUMBER_PARTS
 };
 
-size_t number_integer(char out[NUMBER_BYTES], uint64_t value);
-/* number_double - the shortest text that reads back as value; NaN, +Inf, -Inf */
+void number_count(char field[NUMBER_COUNT_BYTES], uint64_t value);
+/*
+ * number_field - a decimal of at most 15 digits as it is, else 17 digits, which read back as value
+ *
+ * NaN, +Inf and -Inf have spaces before them, which only the text formats up to 1.0.0 allow.
+ */
+void number_field(char field[NUMBER_FIELD_BYTES], double value);
+/* number_field_sum - all parts together; to the last digit where they are decimal and it fits */
+void number_field_sum(char field[NUMBER_FIELD_BYTES], const struct kvtap_sum part[NUMBER_PARTS]);
+/* number_sum - all parts together, as near as a double comes */
+double number_sum(const struct kvtap_sum part[NUMBER_PARTS]);
+
+/* number_double - the shortest text that reads back as value; NaN, +Inf, -Inf; returns its length */
 size_t number_double(char out[NUMBER_BYTES], double value);
-/* number_bound - the canonical text of an le label: 0.005, 1.0, 1e+06, +Inf */
+/* number_bound - the canonical text of an le label: 0.005, 1.0, 1e+06, +Inf; returns its length */
 size_t number_bound(char out[NUMBER_BYTES], double bound);
-/* number_sum - all parts together, to the last digit wherever they are decimal fractions */
-size_t number_sum(char out[NUMBER_BYTES], const struct kvtap_sum part[NUMBER_PARTS]);
 
 #endif

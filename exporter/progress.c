@@ -58,7 +58,7 @@ static uint64_t add(struct progress_set *set, uint8_t type, const void *fixed, u
 static void write_value(struct progress_set *set, uint64_t item, const void *value, size_t bytes)
 {
 	memcpy(state_value(set->state, item), value, bytes);
-	state_end(set->state, item);
+	state_end(set->state, item, (uint32_t)bytes);
 }
 
 static void free_parts(struct progress *progress)

@@ -48,6 +48,19 @@ static void see(struct series_table *table, struct series *series)
 	series_touch(table, series);
 }
 
+static void observe(const struct kvtap_cell *cell, struct series *series,
+		    const struct kvtap_record *record, uint64_t value)
+{
+	uint32_t bucket = kvtap_cell_bucket(cell, value);
+	double exposed = (double)value;
+
+	if (part_of(cell) == NUMBER_NANOSECONDS)
+		exposed /= 1e9;
+	series->bucket[bucket]++;
+	series_observe(series, exposed, 1);
+	exemplar_offer(series->exemplars, record, exposed, bucket);
+}
+
 static enum refusal reduce_transfer(const struct reduce_target *target,
 				    const struct kvtap_record *record)
 {
@@ -66,7 +79,7 @@ static enum refusal reduce_transfer(const struct reduce_target *target,
 		uint64_t value = kvtap_field_value(record, cell->field);
 		kvtap_sum_add(&series->sum[part_of(cell)], value);
 		if (cell->metric == KVTAP_HISTOGRAM)
-			series->bucket[kvtap_cell_bucket(cell, value)]++;
+			observe(cell, series, record, value);
 		see(target->table, series);
 	}
 	return refusal;
@@ -112,8 +125,10 @@ static enum refusal reduce_scalar(const struct reduce_target *target,
 	if (!isfinite(value) || (record->op == KVTAP_OP_ADD && value < 0) ||
 	    !sum_add(&series->sum[NUMBER_DOUBLE], value))
 		return REFUSE_VALUE;
-	if (record->op == KVTAP_OP_OBSERVE)
+	if (record->op == KVTAP_OP_OBSERVE) {
 		series->bucket[kvtap_cell_bucket_double(cell, value)]++;
+		series_observe(series, value, 1);
+	}
 	see(target->table, series);
 	return REFUSE_NONE;
 }
@@ -173,6 +188,22 @@ static bool cell_valid(const struct kvtap_cell *cell, const struct series *serie
 	return isfinite(as_double(sum.word[0])) && isfinite(as_double(sum.word[1]));
 }
 
+/*
+ * Of folded records only the bucket is known. In the native ones they count as its upper bound, those
+ * above the last bound as that, so that the counts agree. Returns: whether there were any.
+ */
+static bool fold_bucket(const struct kvtap_cell *cell, struct series *series, uint32_t bucket,
+			uint64_t records)
+{
+	uint32_t bound = bucket < cell->bounds ? bucket : cell->bounds - 1;
+
+	if (!records)
+		return false;
+	series->bucket[bucket] += records;
+	series_observe(series, cell->bounds ? cell->bound[bound] : 0, records);
+	return true;
+}
+
 static void cell_advance(struct series_table *table, const struct kvtap_cell *cell,
 			 struct series *series, const uint64_t *now, const uint64_t *applied)
 {
@@ -185,8 +216,7 @@ static void cell_advance(struct series_table *table, const struct kvtap_cell *ce
 	bool moved = now[0] != applied[0] || now[1] != applied[1];
 	kvtap_sum_advance(&series->sum[part_of(cell)], now, applied, !cell->field);
 	for (uint32_t i = 0; cell->metric == KVTAP_HISTOGRAM && i <= cell->bounds; i++) {
-		series->bucket[i] += now[2 + i] - applied[2 + i];
-		moved |= now[2 + i] != applied[2 + i];
+		moved |= fold_bucket(cell, series, i, now[2 + i] - applied[2 + i]);
 	}
 	/* of a cell that only some records feed, an unmoved sum doesn't say that one came */
 	if (moved || cell->when == KVTAP_WHEN_ALWAYS || !cell->field)

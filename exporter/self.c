@@ -149,6 +149,7 @@ void self_observe_ns(struct self *self, enum self_id id, uint64_t duration_ns)
 	while (bucket < DURATIONS && (double)duration_ns / 1e9 > durations[bucket])
 		bucket++;
 	series->bucket[bucket]++;
+	series_observe(series, (double)duration_ns / 1e9, 1);
 	kvtap_sum_add(&series->sum[NUMBER_NANOSECONDS], duration_ns);
 	series_touch(self->table, series);
 }

@@ -50,6 +50,12 @@
 	X(OTHER_RECORDS, COUNTER, "kvtap_records_over_budget_total",                               \
 	  "Records of series that the exporter has no room for, added to one series of their "     \
 	  "family.")                                                                               \
+	X(PUBLICATIONS, COUNTER, "kvtap_publications_total",                                       \
+	  "How often the pages were brought up to date.")                                          \
+	X(PAGES_SKIPPED, COUNTER, "kvtap_pages_skipped_total",                                     \
+	  "Pages that stayed as they were because responses held all buffers.")                    \
+	X(PAGES_BYTES, GAUGE, "kvtap_pages_memory_bytes",                                          \
+	  "Memory for the pages of all formats and encodings.")                                    \
 	X(CPU_SECONDS, COUNTER, "process_cpu_seconds_total",                                       \
 	  "Total user and system CPU time spent in seconds.")                                      \
 	X(OPEN_FDS, GAUGE, "process_open_fds", "Number of open file descriptors.")                 \

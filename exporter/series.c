@@ -144,13 +144,15 @@ void series_link(struct series_table *table, unsigned long hash, struct series *
 struct budget series_cost(const struct series *series)
 {
 	const struct family *family = series->family;
-	uint64_t lines = family->metric == KVTAP_HISTOGRAM ? family->bounds + 3u : 1;
+	bool histogram = family->metric == KVTAP_HISTOGRAM;
+	uint64_t lines = histogram ? family->bounds + 3u : 1;
 	uint64_t line_bytes =
 		strlen(family->name) + series->label_bytes + family->le_bytes + LINE_BYTES;
+	uint64_t more = histogram ? sizeof(struct native) + sizeof(struct exemplars) : 0;
 
 	if (series->gauge.parent)
 		return (struct budget){ .series = 1 };
-	return (struct budget){ .bytes = lines * line_bytes,
+	return (struct budget){ .bytes = lines * line_bytes + more,
 				.string_bytes = series->label_bytes,
 				.series = 1 };
 }
@@ -173,23 +175,35 @@ static void unlink_series(struct family *family, struct series *series)
 		family->other = NULL;
 }
 
+/* Histograms have more behind the buckets; the labels come last. */
 static struct series *allocate(struct family *family, const struct text *text)
 {
-	size_t buckets = family->metric == KVTAP_HISTOGRAM ? family->bounds + 1u : 0;
-	size_t label_offset = sizeof(struct series) + buckets * sizeof(uint64_t);
-	struct series *series = calloc(1, label_offset + text->bytes);
+	bool histogram = family->metric == KVTAP_HISTOGRAM;
+	size_t buckets = histogram ? family->bounds + 1u : 0;
+	size_t native_at = sizeof(struct series) + buckets * sizeof(uint64_t);
+	size_t exemplars_at = native_at + sizeof(struct native);
+	size_t label_at = histogram ? exemplars_at + sizeof(struct exemplars) : native_at;
+	struct series *series = calloc(1, label_at + text->bytes);
 
 	if (!series)
 		return NULL;
-	char *label = (char *)series + label_offset;
+	char *base = (char *)series;
+	if (histogram) {
+		series->native = (struct native *)(base + native_at);
+		series->exemplars = (struct exemplars *)(base + exemplars_at);
+	}
 	if (text->bytes)
-		memcpy(label, text->data, text->bytes);
+		memcpy(base + label_at, text->data, text->bytes);
 	series->family = family;
-	series->label = label;
+	series->label = base + label_at;
 	series->label_bytes = (uint32_t)text->bytes;
 	series->created_ns = clock_real_ns();
 	return series;
 }
+
+_Static_assert(_Alignof(struct native) <= _Alignof(uint64_t) &&
+		       sizeof(struct native) % _Alignof(struct exemplars) == 0,
+	       "what lies behind the buckets");
 
 /* Room for one more in both lists, so that touching never fails. */
 static bool reserve(struct series_table *table)

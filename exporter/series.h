@@ -22,7 +22,9 @@
 #include <urcu-bp.h>
 #include <urcu/rculfhash.h>
 
+#include "exemplar.h"
 #include "family.h"
+#include "native.h"
 #include "number.h"
 #include "text.h"
 
@@ -55,11 +57,15 @@ struct series {
 	struct series_gauge gauge;
 	uint32_t users;			     /* targets of open workers; children */
 	uint32_t changed_at, unpublished_at; /* where it stands in these lists */
-	bool seen;			     /* something was recorded into it */
-	bool changed;			     /* stands in table->changed */
-	bool unpublished;		     /* stands in table->unpublished */
-	bool transient;			     /* not kept over a restart: it is read anew */
-	uint64_t kept;			     /* the journal's item, 0: none */
+	uint32_t place[PAGE_FORMATS]; /* of its first number in the family's block; 0: none */
+	uint8_t form;		      /* enum format_form that it is rendered in */
+	bool seen;		      /* something was recorded into it */
+	bool changed;		      /* stands in table->changed */
+	bool unpublished;	      /* stands in table->unpublished */
+	bool transient;		      /* not kept over a restart: it is read anew */
+	uint64_t kept;		      /* the journal's item, 0: none */
+	struct native *native;	      /* histogram, else NULL */
+	struct exemplars *exemplars;  /* histogram, else NULL */
 	uint32_t label_bytes;
 	uint32_t le_at;	   /* where an le label belongs: a label begins here, or it is the end */
 	const char *label; /* [label_bytes] a="1",b="2": escaped, sorted by name, none empty */
@@ -159,6 +165,13 @@ static inline void series_touch(struct series_table *table, struct series *serie
 	series->changed = true;
 	series->changed_at = table->changed.count;
 	table->changed.series[table->changed.count++] = series;
+}
+
+/* series_observe - count a value n times in the native buckets beside those with bounds */
+static inline void series_observe(struct series *series, double value, uint64_t n)
+{
+	if (native_observe(series->native, value, n))
+		series->family->block[PAGE_PROTOBUF].stale = true;
 }
 
 /*

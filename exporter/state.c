@@ -159,12 +159,13 @@ void *state_value(struct state *state, uint64_t item)
 	return slot + 1;
 }
 
-void state_end(struct state *state, uint64_t item)
+void state_end(struct state *state, uint64_t item, uint32_t bytes)
 {
 	struct state_slot *slot = next_slot(state, item);
 	uint64_t next = state_generation(state) + 1;
 
-	slot->sum = state_slot_sum(state_head_at(state, item), item, slot, next);
+	slot->bytes = bytes;
+	slot->sum = state_slot_sum(item, slot, next);
 	state_store(state, &slot->generation, next); /* S */
 }
 
@@ -224,7 +225,7 @@ bool state_next(const struct state *state, struct state_item *item)
 	*item = (struct state_item){ .item = at,
 				     .type = head->type,
 				     .fixed_bytes = head->fixed_bytes,
-				     .bytes = head->value_bytes,
+				     .bytes = slot ? (uint32_t)slot->bytes : 0,
 				     .fixed = state_fixed(head),
 				     .value = slot ? slot + 1 : NULL };
 	return true;

@@ -39,7 +39,7 @@ int state_holder(int folder, const char *name);
  * state_add - make an item; it is there from the next commit on
  * @type:  1 to 255, of the caller's own
  * @fixed: [fixed_bytes]
- * @bytes: of each of its values; 0: it has none
+ * @bytes: of its longest value; 0: it has none
  *
  * Returns: the item, or 0: no room for it (errno).
  */
@@ -48,12 +48,11 @@ uint64_t state_add(struct state *state, uint8_t type, const void *fixed, uint32_
 /**
  * state_value - begin to write the item's next value
  *
- * Returns: where, [bytes]: until the next call but state_end(). What is not written there is whatever
- * was there before.
+ * Returns: where, [bytes]: until the next call but state_end().
  */
 void *state_value(struct state *state, uint64_t item);
-/* state_end - the value is complete */
-void state_end(struct state *state, uint64_t item);
+/* state_end - the value is complete: so many bytes */
+void state_end(struct state *state, uint64_t item, uint32_t bytes);
 /* state_remove - from the next commit on it is gone; nothing else may be done with it */
 void state_remove(struct state *state, uint64_t item);
 /* state_commit - all of the above at once, or nothing of it, if we are killed before it returns */
@@ -62,7 +61,8 @@ void state_commit(struct state *state);
 struct state_item {
 	uint64_t item;
 	uint8_t type;
-	uint32_t fixed_bytes, bytes;
+	uint32_t fixed_bytes;
+	uint32_t bytes; /* of the value */
 	const void *fixed;
 	const void *value; /* NULL: it has none yet */
 };

@@ -32,7 +32,8 @@ struct state_head {
 
 struct state_slot {
 	_Atomic(uint64_t) generation; /* stamped; 0: nothing */
-	uint64_t sum;
+	uint64_t sum;		      /* over all of the value that is in use */
+	uint64_t bytes;		      /* of it */
 };
 
 _Static_assert(sizeof(struct state_header) == STATE_ALIGN && sizeof(struct state_head) % 8 == 0,
@@ -154,11 +155,12 @@ static inline uint64_t state_head_sum(struct state_head *head, uint64_t item)
 	return state_sum(seed, state_fixed(head), head->fixed_bytes);
 }
 
-static inline uint64_t state_slot_sum(const struct state_head *head, uint64_t item,
-				      const struct state_slot *slot, uint64_t slot_generation)
+static inline uint64_t state_slot_sum(uint64_t item, const struct state_slot *slot,
+				      uint64_t generation)
 {
-	return state_sum(item ^ slot_generation << 32 ^ slot_generation >> 32, slot + 1,
-			 head->value_bytes);
+	uint64_t seed = item ^ generation << 32 ^ generation >> 32;
+
+	return state_sum(seed ^ slot->bytes << 16, slot + 1, (uint32_t)slot->bytes);
 }
 
 static inline bool state_is_free(const struct state_head *head)

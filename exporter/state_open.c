@@ -29,7 +29,8 @@ static bool check_slot(const struct state *state, uint64_t item, struct state_sl
 		return false;
 	if (its > state_generation(state))
 		state_store(state, &slot->generation, 0);
-	else if (its && slot->sum != state_slot_sum(state_head_at(state, item), item, slot, its))
+	else if (its && (slot->bytes > state_head_at(state, item)->value_bytes ||
+			 slot->sum != state_slot_sum(item, slot, its)))
 		return false;
 	return true;
 }

@@ -68,7 +68,9 @@ for ((tries = 0; tries < 200; tries++)); do
 	[ -z "$address" ] || break
 	sleep 0.1
 done
-page=$(curl --fail --silent --show-error "http://$address/metrics")
+# numbers have a fixed width on the page
+page=$(curl --fail --silent --show-error "http://$address/metrics" |
+	sed -E '/^#/!{ s/ 0+([0-9])([^ ]*)$/ \1\2/; s/(\.[0-9]*[1-9])0+$/\1/; s/\.0+$//; }')
 has() {
 	grep -q -x -F "$1" <<<"$page" || {
 		echo "not on the page: $1"

@@ -17,11 +17,11 @@
 
 #include "../exporter/drain.h"
 #include "../exporter/log.h"
-#include "../exporter/page.h"
 #include "../exporter/self.h"
 #include "../lib/owner.h"
 #include "fuzz_image.h"
 #include "kvtap_reader.h"
+#include "support_render.h"
 
 #define FILE_MAX (16u << 20) /* a bigger size is refused for not being the header's */
 #define PASSES_MAX 4
@@ -379,7 +379,7 @@ static void exporter_pass(struct exporter *exporter, const struct image *image)
 {
 	uint64_t segment_bytes = allocated_bytes(image->segment_fd);
 	uint64_t tails_bytes = allocated_bytes(image->tails_fd);
-	struct text page = { 0 };
+	struct text page = { 0 }, other = { 0 };
 
 	if (!exporter->drain)
 		exporter_create(exporter);
@@ -388,10 +388,13 @@ static void exporter_pass(struct exporter *exporter, const struct image *image)
 	drain_pass(exporter->drain, true);
 	check_growth(image, segment_bytes, tails_bytes);
 	series_settle(&exporter->table);
-	page_render(&page, &exporter->table);
+	render_page(&page, &exporter->table, PAGE_TEXT);
 	check_page(&page);
 	check_budget(exporter, &page);
+	render_page(&other, &exporter->table, PAGE_OPENMETRICS);
+	render_page(&other, &exporter->table, PAGE_PROTOBUF);
 	text_free(&page);
+	text_free(&other);
 }
 
 static void exporter_destroy(struct exporter *exporter)

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support_number.h"
 #include "test.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -235,6 +236,7 @@ static void take_sample(struct walk *walk, char *line)
 	if (*value != ' ')
 		WRONG(line, "no value");
 	*value++ = '\0';
+	value = number_plain(value);
 	if (!strcmp(family->type, "histogram")) {
 		take_histogram(walk, line, suffix, value);
 	} else {

@@ -3,7 +3,7 @@
  * support_page.h - take a page in text format 0.0.4 apart, strictly
  *
  * A page that is not as it should be fails the test. A sample's key is its name and labels as they
- * stand on the page: 'x_bucket{engine="0",le="1.0"}'. Knows nothing of workers.
+ * stand on the page: 'x_bucket{engine="0",le="1.0"}'; its value is without padding. Knows nothing of workers.
  */
 #ifndef KVTAP_TESTS_SUPPORT_PAGE_H
 #define KVTAP_TESTS_SUPPORT_PAGE_H

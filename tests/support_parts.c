@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support_render.h"
 #include "test.h"
 
 void parts_begin(struct parts *exporter, bool rank_label)
@@ -39,8 +40,7 @@ void parts_render(struct parts *exporter)
 	self_update(&exporter->self);
 	exporter->page.bytes = 0;
 	journal_commit(exporter->journal);
-	page_render(&exporter->page, &exporter->table);
-	text_add_char(&exporter->page, '\0');
+	render_plain(&exporter->page, &exporter->table);
 	CHECK(!exporter->page.failed);
 }
 

@@ -11,7 +11,6 @@
 
 #include "../exporter/discover.h"
 #include "../exporter/drain.h"
-#include "../exporter/page.h"
 
 struct parts {
 	struct series_table table;

@@ -140,12 +140,16 @@ static void stop(struct server *server)
 /* Publishes so many bytes that tell their places. */
 static void publish(struct server *server, size_t bytes)
 {
-	char *data = malloc(bytes);
+	struct publication_pages next = { 0 };
+	struct page *page = publication_take(server->publication, PAGE_TEXT, PAGE_IDENTITY);
 
+	CHECK(page);
+	char *data = page_resize(page, bytes);
 	CHECK(data);
 	for (size_t i = 0; i < bytes; i++)
 		data[i] = (char)('a' + (i ^ i >> 12) % 26);
-	publication_swap(server->publication, page_create(data, bytes));
+	next.page[PAGE_TEXT][PAGE_IDENTITY] = page;
+	publication_swap(server->publication, &next);
 }
 
 static bool is_page(const char *data, size_t bytes)

@@ -375,7 +375,7 @@ static void forge(const struct forged *items, size_t count)
 		CHECK(made);
 		if (item.bytes) {
 			memcpy(state_value(state, made), item.value, item.bytes);
-			state_end(state, made);
+			state_end(state, made, item.bytes);
 		}
 	}
 	state_commit(state);

@@ -7,6 +7,7 @@
 
 #include "../exporter/clock.h"
 #include "../exporter/reduce.h"
+#include "support_number.h"
 
 static const double bounds[] = { 0.001, 0.01 };
 static const uint64_t limits[] = { 1000001, 10000001 };
@@ -94,10 +95,10 @@ static enum refusal scalar(struct fixture *f, double value, uint64_t end_ns)
 
 static const char *total(const struct series *of)
 {
-	static char out[NUMBER_BYTES];
+	static char out[NUMBER_FIELD_BYTES + 1];
 
-	number_sum(out, of->sum);
-	return out;
+	number_field_sum(out, of->sum);
+	return number_plain(out);
 }
 
 TEST(reduce_transfer_feeds_the_families_of_its_status)
@@ -370,5 +371,46 @@ TEST(reduce_block_sets_a_gauge_if_it_is_later)
 	now[2] = 70;
 	CHECK_EQ(reduce_block(&f.target, now, before), REFUSE_NONE);
 	CHECK(f.cell[0]->value == 7);
+	series_table_free(&f.table);
+}
+
+TEST(reduce_transfer_feeds_native_buckets_and_the_exemplar)
+{
+	struct fixture f;
+	struct kvtap_record record = {
+		.op = KVTAP_OP_TRANSFER, .duration_ns = 500000000, .end_ns = 9, .request_id = 7
+	};
+
+	begin_transfer(&f);
+	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_NONE);
+	record.duration_ns++;
+	record.request_id = 0;
+	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_NONE);
+	const struct native *native = f.cell[0]->native;
+	CHECK_EQ(native->buckets, 2); /* half a second, and more than that */
+	CHECK_EQ(native_index(&native->bucket[0]), -8);
+	CHECK_EQ(native_index(&native->bucket[1]), -7);
+	const struct exemplar *slowest = &f.cell[0]->exemplars->slowest;
+	CHECK_EQ(slowest->request_id, 7);
+	CHECK_EQ(slowest->bucket, 2);
+	CHECK(slowest->value == 0.5);
+	CHECK_EQ(slowest->end_ns, 9);
+	CHECK(!f.cell[1]->native && !f.cell[1]->exemplars);
+	series_table_free(&f.table);
+}
+
+TEST(reduce_block_counts_folded_records_as_their_bound_in_native_buckets)
+{
+	struct fixture f;
+	uint64_t before[] = { 1, 500, 0, 1, 0, 0, 0, 0, 0, 0 };
+	uint64_t now[] = { 7, 99000500, 0, 3, 1, 3, 0, 0, 0, 0 };
+
+	begin_transfer(&f);
+	CHECK_EQ(reduce_block(&f.target, now, before), REFUSE_NONE);
+	const struct native *native = f.cell[0]->native;
+	CHECK_EQ(native_count(native), 6);
+	CHECK_EQ(native->buckets, 2);
+	CHECK_EQ(native->bucket[0].count, 2); /* 0.001 */
+	CHECK_EQ(native->bucket[1].count, 4); /* 0.01, and what is above it */
 	series_table_free(&f.table);
 }

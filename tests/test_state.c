@@ -49,14 +49,14 @@ static uint64_t add(uint8_t type, const char *fixed, uint64_t value)
 
 	CHECK(item);
 	memcpy(state_value(state, item), &value, sizeof(value));
-	state_end(state, item);
+	state_end(state, item, sizeof(value));
 	return item;
 }
 
 static void set(uint64_t item, uint64_t value)
 {
 	memcpy(state_value(state, item), &value, sizeof(value));
-	state_end(state, item);
+	state_end(state, item, sizeof(value));
 }
 
 /* All items as "type:fixed=value ", in their order. */
