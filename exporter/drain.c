@@ -81,7 +81,8 @@ static int reject(struct drain *drain, struct worker *worker, enum kvtap_reject 
 
 /*
  * What to do about the result of a reader's call. Returns: 0 if reading can go on, -EPROTO, or
- * -ENOMEM: nothing may be taken now, and all of it in another pass.
+ * -ENOMEM: nothing may be taken now, and all of it in another pass. (What has no room in the state is
+ * -ENOSPC: the same for a ring.)
  */
 static int judge(struct drain *drain, struct worker *worker, int rc, enum kvtap_reject why)
 {
@@ -150,7 +151,8 @@ static int commit(struct drain *drain, struct worker *worker)
 {
 	int rc = 0;
 
-	journal_commit(drain->journal);
+	if (!journal_commit(drain->journal))
+		return -ENOSPC;
 	while (worker->moves && !rc)
 		rc = kvtap_reader_give_back(worker->reader, worker->moved[--worker->moves]);
 	return rc ? reject(drain, worker, KVTAP_REJECT_TRUNCATED) : 0;
@@ -170,6 +172,8 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 	enum kvtap_reject why = KVTAP_REJECT_NONE;
 	uint64_t pending = 0, left = UINT64_MAX;
 
+	if (journal_stuck(drain->journal) || progress_room_ring(worker->progress, ring))
+		return -ENOSPC; /* it folds, until there is room to note what is taken */
 	for (int batches = 0; left && (drain->all || batches < BATCHES_A_PASS); batches++) {
 		ssize_t count = kvtap_reader_fetch(worker->reader, &why, ring, drain->batch, BATCH,
 						   &pending);
@@ -204,6 +208,8 @@ static int apply_block(struct drain *drain, struct worker *worker,
 
 	if (!memcmp(block->now, block->applied, bytes))
 		return 0;
+	if (journal_stuck(drain->journal))
+		return -ENOSPC;
 	if (!target) {
 		int rc = refresh(drain, worker);
 		if (rc)
@@ -212,6 +218,9 @@ static int apply_block(struct drain *drain, struct worker *worker,
 	}
 	if (!target || target->plan->words != block->words)
 		return reject(drain, worker, KVTAP_REJECT_OVERFLOW);
+	int room = progress_room_block(worker->progress, block);
+	if (room)
+		return room == -EPROTO ? reject(drain, worker, KVTAP_REJECT_OVERFLOW) : room;
 	uint64_t records = block->now[0] - block->applied[0];
 	enum refusal refusal = reduce_block(target, block->now, block->applied);
 	if (refusal == REFUSE_VALUE)
@@ -268,18 +277,22 @@ static int drain_losses(struct drain *drain, struct worker *worker)
 static int drain_worker(struct drain *drain, struct worker *worker)
 {
 	uint32_t rings = kvtap_reader_rings(worker->reader);
-	int rc = refresh(drain, worker);
+	int rc = refresh(drain, worker), full = 0;
 
 	for (uint32_t ring = 0; ring < rings && !rc; ring++) {
 		rc = drain_ring(drain, worker, ring);
 		if (!rc)
 			rc = drain_overflow(drain, worker, ring);
+		if (rc == -ENOSPC) {
+			full = rc; /* of this ring; others may have their room */
+			rc = 0;
+		}
 	}
 	int committed = commit(drain, worker);
-	return rc ? rc : committed;
+	return rc ? rc : committed ? committed : full;
 }
 
-/* Its progress has ended before. */
+/* Its progress was forgotten or closed before. */
 static void remove_worker(struct drain *drain, uint32_t index)
 {
 	worker_end(drain->worker[index], drain->table);
@@ -289,7 +302,7 @@ static void remove_worker(struct drain *drain, uint32_t index)
 
 /*
  * End a worker that is not alive. Returns: 0 if it stays: it is alive after all, because a thread of
- * a process that had been taken for dead came back, or there was no memory to take all it left.
+ * a process that had been taken for dead came back, or there was no room to take all it left.
  */
 static int finish(struct drain *drain, uint32_t index, enum kvtap_life life)
 {
@@ -303,11 +316,12 @@ static int finish(struct drain *drain, uint32_t index, enum kvtap_life life)
 	if (!rc)
 		rc = drain_losses(drain, worker);
 	drain->all = all;
-	if (rc == -ENOMEM)
+	if (rc && rc != -EPROTO)
 		return 0;
 	progress_end(worker->progress);
 	self_add(drain->self, life == KVTAP_CLOSED ? SELF_WORKERS_CLOSED : SELF_WORKERS_DEAD, 1);
-	journal_commit(drain->journal);
+	if (!journal_commit(drain->journal))
+		return 0;
 	kvtap_reader_unlink(worker->reader);
 	progress_forget(worker->progress);
 	log_info(life == KVTAP_CLOSED ? "Worker closed" : "Worker died", "segment", worker->name);
@@ -411,6 +425,8 @@ bool drain_pass(struct drain *drain, bool all)
 	bool life = due(&drain->life_due, now, LIFE_NS);
 	bool thorough = due(&drain->thorough_due, now, THOROUGH_NS);
 
+	if (journal_stuck(drain->journal))
+		journal_commit(drain->journal);
 	drain->taken = drain->folded = drain->in_flight = 0;
 	drain->all = all;
 	for (uint32_t i = 0; i < drain->workers;) {

@@ -9,9 +9,11 @@
 #include "journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "kept.h"
@@ -31,6 +33,7 @@ struct journal {
 	struct state *state; /* NULL: nothing is kept */
 	struct text scratch;
 	uint64_t errors;
+	bool stuck; /* the last commit failed */
 	bool error_logged;
 	bool restored;
 	struct restored *family; /* while the file is read */
@@ -98,27 +101,42 @@ static void note_error(struct journal *journal)
 {
 	journal->errors++;
 	if (!journal->error_logged)
-		log_error("No room for all of the state; what is new starts at 0 after a restart",
-			  "file", JOURNAL_NAME, "error", strerror(errno));
+		log_error("No room for a bigger state; workers fold until there is", "file",
+			  JOURNAL_NAME, "error", strerror(errno));
 	journal->error_logged = true;
 	if (journal->scratch.failed)
 		text_free(&journal->scratch);
 }
 
-void journal_commit(struct journal *journal)
+static bool keep_changed(struct journal *journal)
 {
 	const struct series_list *changed = &journal->table->changed;
-	bool all = !journal->progress.failed;
 
-	if (journal->state) {
-		for (uint32_t i = 0; i < changed->count; i++)
-			all &= keep(journal, changed->series[i]);
+	for (uint32_t i = 0; i < changed->count; i++)
+		if (!keep(journal, changed->series[i]))
+			return false;
+	return true;
+}
+
+bool journal_commit(struct journal *journal)
+{
+	bool all = !journal->state || keep_changed(journal);
+
+	journal->stuck = !all || (!journal->state && journal->restored);
+	if (!all || journal->progress.failed)
+		note_error(journal);
+	journal->progress.failed = 0;
+	if (!all)
+		return false;
+	if (journal->state)
 		state_commit(journal->state);
-		if (!all)
-			note_error(journal);
-		journal->progress.failed = 0;
-	}
 	series_settle(journal->table);
+	return !journal->stuck;
+}
+
+bool journal_stuck(const struct journal *journal)
+{
+	return journal->stuck;
 }
 
 static void forget_series(void *context, struct series *series)
@@ -154,7 +172,7 @@ static struct family *restored_family(const struct journal *journal, uint64_t it
 static bool restore_family(struct journal *journal, const struct state_item *item)
 {
 	struct kept_family kept;
-	struct budget unlimited = { 0 };
+	struct budget nobodys = { 0 };
 	struct family *family = NULL;
 
 	if (journal->families == journal->room) {
@@ -168,8 +186,7 @@ static bool restore_family(struct journal *journal, const struct state_item *ite
 	}
 	if (!kept_family_read(&kept, item->fixed, item->fixed_bytes))
 		return false;
-	family_declare(&family, &journal->table->families, &kept.view,
-		       kept.own ? NULL : &unlimited);
+	family_declare(&family, &journal->table->families, &kept.view, kept.own ? NULL : &nobodys);
 	text_free(&kept.help);
 	if (!family || family->kept)
 		return false;
@@ -197,7 +214,8 @@ static struct series *find_series(struct journal *journal, struct family *family
 static bool restore_value(struct series *series, const struct kept_series *kept,
 			  const struct state_item *item)
 {
-	if (series->kept || series->transient || !kept_value_read(series, item->value, item->bytes))
+	if (series->kept || series->transient || item->room < kept_value_room(series->family) ||
+	    !kept_value_read(series, item->value, item->bytes))
 		return false;
 	if (kept->other)
 		series->family->other = series;
@@ -295,35 +313,50 @@ static void log_refused(int rc, const char *why, int holder)
 			  why ? why : strerror(-rc));
 }
 
-static int open_state(struct journal *journal, int folder)
+static int set_aside(int folder, const char *reason)
 {
-	const char *why;
-	int holder, rc;
-
-	rc = state_open(&journal->state, &why, &holder, folder, JOURNAL_NAME);
-	if (rc == -EPROTO) {
-		log_error("The state can't be trusted; it is set aside and totals begin at 0",
-			  "file", JOURNAL_NAME, "reason", why, "now", JOURNAL_REFUSED);
-		if (renameat(folder, JOURNAL_NAME, folder, JOURNAL_REFUSED))
-			return -errno;
-		rc = state_open(&journal->state, &why, &holder, folder, JOURNAL_NAME);
-	}
-	if (rc)
-		log_refused(rc, why, holder);
+	log_error("The state is set aside", "file", JOURNAL_NAME, "reason", reason, "now",
+		  JOURNAL_REFUSED);
+	if (!renameat(folder, JOURNAL_NAME, folder, JOURNAL_REFUSED))
+		return 0;
+	int rc = -errno;
+	log_error("Can't set the state aside; remove it by hand", "file", JOURNAL_NAME, "error",
+		  strerror(-rc));
 	return rc;
 }
 
+static int open_state(struct journal *journal, int folder)
+{
+	const char *why = NULL;
+	int holder = 0, rc = 0;
+
+	/* what another exporter has left in a folder that replaces ours is not ours to go on with */
+	if (journal->restored && !faccessat(folder, JOURNAL_NAME, F_OK, AT_SYMLINK_NOFOLLOW))
+		rc = set_aside(folder, "it is not the one that this exporter went on with");
+	if (!rc)
+		rc = state_open(&journal->state, &why, &holder, folder, JOURNAL_NAME);
+	if (rc == -EPROTO) {
+		rc = set_aside(folder, why);
+		if (!rc)
+			rc = state_open(&journal->state, &why, &holder, folder, JOURNAL_NAME);
+	}
+	if (rc) {
+		journal->errors++;
+		log_refused(rc, why, holder);
+	}
+	return rc;
+}
+
+/* A series and its children are new to the file. */
 static void keep_anew(struct journal *journal, struct series *series)
 {
 	series->kept = 0;
 	series_touch(journal->table, series);
-	for (series = series->gauge.first_child; series; series = series->next) {
-		series->kept = 0;
-		series_touch(journal->table, series);
-	}
+	for (series = series->gauge.first_child; series; series = series->next)
+		keep_anew(journal, series);
 }
 
-/* All that is in memory is new to the file. */
+/* All that is in memory is. */
 static void keep_all(struct journal *journal)
 {
 	const struct families *families = &journal->table->families;

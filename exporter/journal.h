@@ -7,12 +7,14 @@
  * was killed, the exporter goes on from the last commit. Records are given back to their worker only
  * after it. Gauges of the exporter itself and what is read anew from the process are not kept.
  *
- * Only the drain thread calls. When the file can't grow, what is new is not kept; this is logged
- * and counted, and tried again at the next commit.
+ * Only the drain thread calls. When the file can't grow, a commit fails, which is logged and counted:
+ * nothing was committed, and all of it is tried again with the next one. Until then nothing more is to
+ * be taken from workers, who fold meanwhile.
  */
 #ifndef KVTAP_EXPORTER_JOURNAL_H
 #define KVTAP_EXPORTER_JOURNAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "progress.h"
@@ -31,18 +33,24 @@ void journal_destroy(struct journal *journal);
  * @folder: borrowed until the journal is opened elsewhere or destroyed
  *
  * The first call restores the series into the table. A file that can't be trusted is set aside as
- * JOURNAL_REFUSED and replaced. A later call begins anew in another folder with what is in memory.
- * Logs what happened. Returns: 0 or a negative errno; then nothing is kept.
+ * JOURNAL_REFUSED and replaced. A later call begins anew in another folder with what is in memory;
+ * also there a file that is found is set aside.
+ * Logs what happened. Returns: 0 or a negative errno; then each commit fails.
  */
 int journal_open(struct journal *journal, int folder);
 
-/* journal_commit - all that was touched and noted since the last commit, at once; settles series */
-void journal_commit(struct journal *journal);
+/**
+ * journal_commit - all that was touched and noted since the last commit, at once; settles series
+ * Returns: whether it is committed, or nothing is kept as no state was ever opened.
+ */
+bool journal_commit(struct journal *journal);
+/* journal_stuck - whether the last commit failed */
+bool journal_stuck(const struct journal *journal);
 
 /* journal_progress - how far the workers are in the totals; committed with them */
 struct progress_set *journal_progress(struct journal *journal);
 
-/* journal_bytes - size of the file; journal_errors - commits that could not keep all */
+/* journal_bytes - size of the file; journal_errors - commits and openings that failed */
 uint64_t journal_bytes(const struct journal *journal);
 uint64_t journal_errors(const struct journal *journal);
 

@@ -42,6 +42,7 @@ struct exporter {
 	struct discover *discover;
 	struct journal *journal;
 	uint64_t folder_opened; /* discover_opened() when the journal was opened */
+	bool journal_failed;	/* to open in the folder that is there now */
 	struct publication *publication;
 	struct pages *pages;
 	struct cut *cut;
@@ -103,16 +104,21 @@ static bool publish(struct exporter *exporter)
 /* The state goes with the folder: first its own, then what workers have put there. */
 static int open_journal(struct exporter *exporter)
 {
-	exporter->folder_opened = discover_opened(exporter->discover);
-	return journal_open(exporter->journal, discover_folder(exporter->discover));
+	int rc = journal_open(exporter->journal, discover_folder(exporter->discover));
+
+	if (!rc)
+		exporter->folder_opened = discover_opened(exporter->discover);
+	return rc;
 }
 
 static void discover(struct exporter *exporter)
 {
 	bool full = discover_poll(exporter->discover);
 
-	if (discover_opened(exporter->discover) != exporter->folder_opened)
-		open_journal(exporter);
+	/* what could not be opened is tried again with each full scan */
+	if (discover_opened(exporter->discover) != exporter->folder_opened &&
+	    (full || !exporter->journal_failed))
+		exporter->journal_failed = open_journal(exporter) != 0;
 	if (full)
 		drain_sweep(exporter->drain, discover_folder(exporter->discover));
 }

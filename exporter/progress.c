@@ -44,6 +44,9 @@ struct progress {
 	uint32_t blocks;  /* that a ring's arena has room for, by their offsets */
 	uint64_t *ring;	  /* [rings] items, 0: none yet */
 	uint64_t **block; /* [rings] NULL, or [blocks] items */
+	/* as restored, until it is read or forgotten */
+	uint64_t *part; /* [parts] items of rings and blocks */
+	uint32_t parts, part_room;
 };
 
 static uint64_t add(struct progress_set *set, uint8_t type, const void *fixed, uint32_t fixed_bytes,
@@ -79,6 +82,7 @@ static void unlist(struct progress *progress)
 		at = &(*at)->next;
 	*at = progress->next;
 	free_parts(progress);
+	free(progress->part);
 	free(progress);
 }
 
@@ -150,7 +154,7 @@ static bool restore_worker(struct progress_set *set, const struct state_item *it
 	const struct worker_fixed *worker = item->fixed;
 
 	if (item->fixed_bytes != sizeof(*worker) || item->bytes != sizeof(struct worker_value) ||
-	    !item->value || !name_valid(worker))
+	    item->room != item->bytes || !item->value || !name_valid(worker))
 		return false;
 	struct progress *progress = list(set);
 	if (!progress)
@@ -161,12 +165,12 @@ static bool restore_worker(struct progress_set *set, const struct state_item *it
 	return true;
 }
 
-static bool known(const struct progress_set *set, uint64_t worker)
+static struct progress *find_item(const struct progress_set *set, uint64_t worker)
 {
-	for (const struct progress *progress = set->first; progress; progress = progress->next)
+	for (struct progress *progress = set->first; progress; progress = progress->next)
 		if (progress->item == worker)
-			return true;
-	return false;
+			return progress;
+	return NULL;
 }
 
 bool progress_knows(const struct progress_set *set, const uint8_t uuid[16])
@@ -177,12 +181,30 @@ bool progress_knows(const struct progress_set *set, const uint8_t uuid[16])
 	return false;
 }
 
+static bool add_part(struct progress *progress, uint64_t item)
+{
+	if (progress->parts == progress->part_room) {
+		uint32_t room = progress->part_room ? progress->part_room * 2 : 8;
+		uint64_t *grown = realloc(progress->part, room * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		progress->part = grown;
+		progress->part_room = room;
+	}
+	progress->part[progress->parts++] = item;
+	return true;
+}
+
 static bool restore_part(const struct progress_set *set, const struct state_item *item)
 {
 	const struct part_fixed *part = item->fixed;
 
-	return item->fixed_bytes == sizeof(*part) && item->bytes % 8 == 0 && item->value &&
-	       (item->type == ITEM_BLOCK || item->bytes == 8) && known(set, part->worker);
+	if (item->fixed_bytes != sizeof(*part) || item->bytes % 8 || !item->value ||
+	    item->bytes != item->room || (item->type == ITEM_RING && item->bytes != 8))
+		return false;
+	struct progress *progress = find_item(set, part->worker);
+	return progress && add_part(progress, item->item);
 }
 
 bool progress_is_worker(const struct state_item *item)
@@ -236,20 +258,19 @@ static void resume_part(struct progress *progress, const struct state_item *item
 		*place = item->item;
 }
 
-static bool is_part(const struct state_item *item, const struct progress *progress)
-{
-	return (item->type == ITEM_RING || item->type == ITEM_BLOCK) &&
-	       ((const struct part_fixed *)item->fixed)->worker == progress->item;
-}
-
+/* After this its places are all that is known of its parts. */
 static void resume(struct progress *progress)
 {
-	struct state_item item = { 0 };
-
 	kvtap_reader_resume_losses(progress->reader, &progress->value.told);
-	while (state_next(progress->set->state, &item))
-		if (is_part(&item, progress))
-			resume_part(progress, &item);
+	for (uint32_t i = 0; i < progress->parts; i++) {
+		struct state_item item = { .item = progress->part[i] };
+
+		state_get(progress->set->state, &item);
+		resume_part(progress, &item);
+	}
+	free(progress->part);
+	progress->part = NULL;
+	progress->parts = progress->part_room = 0;
 }
 
 static struct progress *find(struct progress_set *set, const char *name, const uint8_t uuid[16])
@@ -301,31 +322,49 @@ struct progress *progress_begin(struct progress_set *set, const char *name,
 
 /* ---- notes -------------------------------------------------------------------------------- */
 
-static void note(struct progress *progress, uint64_t *place, uint8_t type, uint32_t ring,
-		 uint32_t offset, const uint64_t *words, uint32_t count)
+/* The item at a place, made if there is none. */
+static int make_room(struct progress *progress, uint64_t *place, uint8_t type, uint32_t ring,
+		     uint32_t offset, uint32_t words)
 {
-	struct part_fixed part = { progress->item, ring, offset };
+	struct progress_set *set = progress->set;
 
-	if (place && !*place)
-		*place = add(progress->set, type, &part, sizeof(part), count * 8);
-	if (place && *place)
-		write_value(progress->set, *place, words, count * sizeof(*words));
-	progress->set->failed += !place;
+	if (!set->state)
+		return 0; /* nothing is kept */
+	if (!progress->item)
+		make_item(progress);
+	struct part_fixed part = { progress->item, ring, offset };
+	if (progress->item && place && !*place)
+		*place = add(set, type, &part, sizeof(part), words * 8);
+	if (!progress->item || !place || !*place)
+		return -ENOSPC;
+	return state_room(set->state, *place) == words * 8 ? 0 : -EPROTO;
+}
+
+int progress_room_ring(struct progress *progress, uint32_t ring)
+{
+	return make_room(progress, &progress->ring[ring], ITEM_RING, ring, 0, 1);
+}
+
+int progress_room_block(struct progress *progress, const struct kvtap_block_view *block)
+{
+	return make_room(progress, block_place(progress, block->ring, block->offset), ITEM_BLOCK,
+			 block->ring, block->offset, block->words);
 }
 
 void progress_ring(struct progress *progress, uint32_t ring)
 {
 	uint64_t position = kvtap_reader_position(progress->reader, ring);
 
-	if (progress->item)
-		note(progress, &progress->ring[ring], ITEM_RING, ring, 0, &position, 1);
+	if (progress->ring[ring])
+		write_value(progress->set, progress->ring[ring], &position, sizeof(position));
 }
 
 void progress_block(struct progress *progress, const struct kvtap_block_view *block)
 {
-	if (progress->item)
-		note(progress, block_place(progress, block->ring, block->offset), ITEM_BLOCK,
-		     block->ring, block->offset, block->now, block->words);
+	const uint64_t *place = block_place(progress, block->ring, block->offset);
+
+	if (place && *place)
+		write_value(progress->set, *place, block->now, block->words * sizeof(*block->now));
 }
 
 void progress_losses(struct progress *progress)
@@ -346,41 +385,42 @@ static void remove_part(struct state *state, uint64_t item)
 		state_remove(state, item);
 }
 
-/* Of a worker that is read; of another one they are found by their type. */
 static void remove_parts(struct progress *progress)
 {
 	struct state *state = progress->set->state;
 
-	for (uint32_t ring = 0; ring < progress->rings; ring++) {
+	for (uint32_t i = 0; i < progress->parts; i++)
+		state_remove(state, progress->part[i]);
+	for (uint32_t ring = 0; progress->ring && ring < progress->rings; ring++) {
 		remove_part(state, progress->ring[ring]);
 		for (uint32_t i = 0; progress->block[ring] && i < progress->blocks; i++)
 			remove_part(state, progress->block[ring][i]);
 	}
 }
 
-static void find_and_remove_parts(struct progress *progress)
-{
-	struct state_item item = { 0 };
-
-	while (state_next(progress->set->state, &item))
-		if (is_part(&item, progress))
-			state_remove(progress->set->state, item.item);
-}
-
 void progress_forget(struct progress *progress)
 {
 	if (progress->item) {
-		if (progress->reader)
-			remove_parts(progress);
-		else
-			find_and_remove_parts(progress);
+		remove_parts(progress);
 		state_remove(progress->set->state, progress->item);
 	}
 	unlist(progress);
 }
 
+/* What was in a place is a part again, for whoever reads it next. */
+static void keep_part(struct progress *progress, uint64_t item)
+{
+	if (item && !add_part(progress, item))
+		progress->set->failed++;
+}
+
 void progress_close(struct progress *progress)
 {
+	for (uint32_t ring = 0; progress->item && ring < progress->rings; ring++) {
+		keep_part(progress, progress->ring[ring]);
+		for (uint32_t i = 0; progress->block[ring] && i < progress->blocks; i++)
+			keep_part(progress, progress->block[ring][i]);
+	}
 	free_parts(progress);
 	progress->reader = NULL;
 	if (!progress->item)

@@ -47,6 +47,13 @@ void progress_move(struct progress_set *set, struct state *state);
 struct progress *progress_begin(struct progress_set *set, const char *name,
 				struct kvtap_reader *reader, bool *ended);
 
+/**
+ * progress_room_ring, progress_room_block - before something is taken: make room to note it
+ * Returns: 0; -ENOSPC: there is none, so it has to stay where it is; or -EPROTO: a block that is not
+ * what it was before.
+ */
+int progress_room_ring(struct progress *progress, uint32_t ring);
+int progress_room_block(struct progress *progress, const struct kvtap_block_view *block);
 /* progress_ring, progress_block, progress_losses - note what the reader took, for the next commit */
 void progress_ring(struct progress *progress, uint32_t ring);
 void progress_block(struct progress *progress, const struct kvtap_block_view *block);

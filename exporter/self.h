@@ -46,7 +46,7 @@
 	  "Scrapes that were answered with an older page because the drain was busy.")             \
 	X(STATE_BYTES, GAUGE, "kvtap_state_bytes", "Size of the state file.")                      \
 	X(STATE_ERRORS, COUNTER, "kvtap_state_errors_total",                                       \
-	  "Commits that could not keep everything, for want of room for the state file.")          \
+	  "Commits that failed, for want of room for the state file.")                             \
 	X(OTHER_RECORDS, COUNTER, "kvtap_records_over_budget_total",                               \
 	  "Records of series that the exporter has no room for, added to one series of their "     \
 	  "family.")                                                                               \

@@ -16,6 +16,7 @@
  */
 #include "state_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -164,9 +165,15 @@ void state_end(struct state *state, uint64_t item, uint32_t bytes)
 	struct state_slot *slot = next_slot(state, item);
 	uint64_t next = state_generation(state) + 1;
 
+	assert(bytes <= state_room(state, item)); /* else it has written over its neighbour */
 	slot->bytes = bytes;
 	slot->sum = state_slot_sum(item, slot, next);
 	state_store(state, &slot->generation, next); /* S */
+}
+
+uint32_t state_room(const struct state *state, uint64_t item)
+{
+	return state_head_at(state, item)->value_bytes;
 }
 
 void state_remove(struct state *state, uint64_t item)
@@ -193,21 +200,35 @@ void state_commit(struct state *state)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static const struct state_slot *committed(struct state_head *head)
+static const struct state_slot *newest(struct state_head *head)
 {
 	const struct state_slot *best = NULL;
-	uint64_t newest = 0;
+	uint64_t latest = 0;
 
 	for (int i = 0; head->value_bytes && i < 2; i++) {
 		struct state_slot *slot = state_slot_of(head, i);
 		uint64_t its = state_load(&slot->generation);
 
-		if (its > newest) {
-			newest = its;
+		if (its > latest) {
+			latest = its;
 			best = slot;
 		}
 	}
 	return best;
+}
+
+void state_get(const struct state *state, struct state_item *item)
+{
+	struct state_head *head = state_head_at(state, item->item);
+	const struct state_slot *slot = newest(head);
+
+	*item = (struct state_item){ .item = item->item,
+				     .type = head->type,
+				     .fixed_bytes = head->fixed_bytes,
+				     .bytes = slot ? (uint32_t)slot->bytes : 0,
+				     .room = head->value_bytes,
+				     .fixed = state_fixed(head),
+				     .value = slot ? slot + 1 : NULL };
 }
 
 bool state_next(const struct state *state, struct state_item *item)
@@ -220,13 +241,7 @@ bool state_next(const struct state *state, struct state_item *item)
 		at += state_head_at(state, at)->bytes;
 	if (at >= used)
 		return false;
-	struct state_head *head = state_head_at(state, at);
-	const struct state_slot *slot = committed(head);
-	*item = (struct state_item){ .item = at,
-				     .type = head->type,
-				     .fixed_bytes = head->fixed_bytes,
-				     .bytes = slot ? (uint32_t)slot->bytes : 0,
-				     .fixed = state_fixed(head),
-				     .value = slot ? slot + 1 : NULL };
+	item->item = at;
+	state_get(state, item);
 	return true;
 }

@@ -53,6 +53,8 @@ uint64_t state_add(struct state *state, uint8_t type, const void *fixed, uint32_
 void *state_value(struct state *state, uint64_t item);
 /* state_end - the value is complete: so many bytes */
 void state_end(struct state *state, uint64_t item, uint32_t bytes);
+/* state_room - bytes of the item's longest value */
+uint32_t state_room(const struct state *state, uint64_t item);
 /* state_remove - from the next commit on it is gone; nothing else may be done with it */
 void state_remove(struct state *state, uint64_t item);
 /* state_commit - all of the above at once, or nothing of it, if we are killed before it returns */
@@ -63,15 +65,19 @@ struct state_item {
 	uint8_t type;
 	uint32_t fixed_bytes;
 	uint32_t bytes; /* of the value */
+	uint32_t room;	/* of the longest value */
 	const void *fixed;
 	const void *value; /* NULL: it has none yet */
 };
 
 /**
- * state_next - go through the committed items, in the order of their place
+ * state_next - go through the items, in the order of their place, with their newest values
  * @item: item->item 0: the first
  */
 bool state_next(const struct state *state, struct state_item *item);
+
+/* state_get - read the item item->item again */
+void state_get(const struct state *state, struct state_item *item);
 
 /* state_bytes - size of the file */
 uint64_t state_bytes(const struct state *state);

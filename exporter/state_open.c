@@ -19,7 +19,8 @@
 #include "kvtap_reader.h"
 
 #define MAGIC "\x89KVTST\r\n"
-#define VERSION 1 /* of this file's layout, and of what items mean to the journal */
+#define GENERATION_BITS 47 /* a commit each nanosecond, for a day and a half; one less than fit */
+#define VERSION 1	   /* of this file's layout, and of what items mean to the journal */
 
 static bool check_slot(const struct state *state, uint64_t item, struct state_slot *slot)
 {
@@ -66,6 +67,8 @@ static const char *check_items(struct state *state)
 	    !state_word_valid(state, &state_header(state)->used) ||
 	    used < sizeof(struct state_header) || used > state->bytes || used % STATE_ALIGN)
 		return "its header contradicts itself";
+	if (state_generation(state) >> GENERATION_BITS)
+		return "its generation is beyond all that there can be";
 	for (uint64_t at = sizeof(struct state_header); at < used;
 	     at += state_head_at(state, at)->bytes) {
 		const struct state_head *head = state_head_at(state, at);

@@ -345,8 +345,8 @@ static void exporter_create(struct exporter *exporter)
 {
 	if (series_table_init(&exporter->table) || self_init(&exporter->self, &exporter->table))
 		abort();
-	exporter->journal = journal_create(&exporter->table); /* keeps nothing: not opened */
-	if (!exporter->journal)
+	exporter->journal = journal_create(&exporter->table);
+	if (!exporter->journal || journal_open(exporter->journal, folder))
 		abort();
 	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal, true);
 	if (!exporter->drain)
@@ -448,6 +448,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	exporter_destroy(&exporter);
 	close(image.segment_fd);
 	close(image.tails_fd);
+	unlinkat(folder, JOURNAL_NAME, 0);
 	unlinkat(folder, segment_name, 0);
 	unlinkat(folder, tails_name, 0);
 	return 0;

@@ -201,11 +201,19 @@ TEST(journal_forgets_workers_whose_segments_are_gone)
 	remove_segments();
 }
 
+static int count_refused(void)
+{
+	int folder = namespace_folder(), count = count_files(folder, JOURNAL_REFUSED);
+
+	close(folder);
+	return count;
+}
+
 TEST(journal_goes_with_its_folder)
 {
 	struct kvtap *tap = small_tap();
 	uint32_t counter = counter_series(tap, "moved");
-	char from[256], to[256];
+	char from[256], to[256], path[300];
 
 	kvtap_add(tap, counter, 1);
 	parts_begin(&exporter, false);
@@ -222,42 +230,95 @@ TEST(journal_goes_with_its_folder)
 	restart();
 	parts_render(&exporter);
 	CHECK(parts_has(&exporter, "moved_total 2"));
+	/* and back, where an older state is */
+	snprintf(path, sizeof(path), "%s/kvtap.default/" JOURNAL_NAME, test_folder());
+	CHECK_EQ(unlink(path), 0);
+	CHECK_EQ(rmdir(from), 0);
+	CHECK_EQ(rename(to, from), 0);
+	kvtap_add(tap, counter, 1);
+	parts_scrape(&exporter);
+	CHECK_EQ(discover_opened(exporter.discover), 2);
+	CHECK_EQ(journal_open(exporter.journal, discover_folder(exporter.discover)), 0);
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "moved_total 3"));
+	restart();
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "moved_total 3"));
+	CHECK_EQ(count_refused(), 1);
+	snprintf(path, sizeof(path), "%s/kvtap.default/" JOURNAL_REFUSED, test_folder());
+	CHECK_EQ(unlink(path), 0);
 	kvtap_close(tap);
 	parts_end(&exporter);
 	remove_segments();
 }
 
-TEST(journal_without_room_is_counted_and_the_rest_goes_on)
+static void limit_files(rlim_t bytes)
 {
-	struct rlimit limit = { 1 << 18, RLIM_INFINITY }; /* the file as it is made */
-	struct kvtap *tap = small_tap();
+	struct rlimit limit = { bytes, RLIM_INFINITY };
 
-	for (int i = 0; i < 8; i++) {
-		char name[] = "wide_0";
-
-		name[5] = (char)('0' + i);
-		kvtap_add(tap, counter_series(tap, name), 1);
-	}
 	signal(SIGXFSZ, SIG_IGN);
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	parts_begin(&exporter, false);
-	static char value[3000];
-	struct series_label label = { { "v", 1 }, { value, sizeof(value) } };
-	struct budget budget = { 0 };
-	struct kvtap_family_view view = { .name = { "big", 3 }, .metric = KVTAP_COUNTER };
-	struct family *family;
-	struct series *series;
+}
 
-	CHECK_EQ(family_declare(&family, &exporter.table.families, &view, &budget), 0);
-	memset(value, 'x', sizeof(value));
-	for (int i = 0; i < 200; i++) {
-		snprintf(value, 16, "%015d", i);
-		CHECK_EQ(series_get(&series, &exporter.table, family, &label, 1, &budget), 0);
-		series_touch(&exporter.table, series);
+/* Series that take more room than the state has when it is made. */
+static void declare_wide(struct kvtap *tap, uint32_t *series, int count)
+{
+	static char value[3000];
+	const char *values[] = { value };
+	uint32_t family;
+
+	memset(value, 'x', sizeof(value) - 1);
+	CHECK_EQ(kvtap_family_declare(tap, &family,
+				      &(struct kvtap_family){ .name = "wide",
+							      .metric = KVTAP_COUNTER,
+							      .label_names =
+								      (const char *[]){ "v" },
+							      .label_count = 1 }),
+		 0);
+	for (int i = 0; i < count; i++) {
+		memcpy(value, (const char[]){ 'a' + (char)(i % 26), 'a' + (char)(i / 26) }, 2);
+		CHECK_EQ(kvtap_family_series(tap, &series[i], family, values, 1), 0);
+	}
+}
+
+static double wide_total(void)
+{
+	double sum = 0;
+
+	for (char *at = exporter.page.data; (at = strstr(at, "\nwide_total{")); at++)
+		sum += strtod(strchr(at, '}') + 1, NULL);
+	return sum;
+}
+
+/* Killed while there is no room: what was taken and not committed is still with the worker. */
+TEST(journal_without_room_takes_no_more_and_loses_and_doubles_nothing)
+{
+	enum { WIDE = 100 };
+	struct kvtap *tap = small_tap();
+	uint32_t series[WIDE];
+
+	parts_begin(&exporter, false);
+	declare_wide(tap, series, WIDE);
+	limit_files(1 << 18); /* the file as it is made */
+	for (int i = 0; i < 3 * WIDE; i++) {
+		kvtap_add(tap, series[i % WIDE], 1);
+		if (i % 10 == 0)
+			parts_scrape(&exporter);
 	}
 	parts_scrape(&exporter);
+	CHECK(journal_stuck(exporter.journal));
 	CHECK(journal_errors(exporter.journal) > 0);
-	CHECK(parts_has(&exporter, "wide_7_total 1"));
+	restart(); /* without a commit */
+	parts_scrape(&exporter);
+	CHECK(journal_stuck(exporter.journal));
+	limit_files(RLIM_INFINITY);
+	parts_scrape(&exporter);
+	CHECK(!journal_stuck(exporter.journal));
+	parts_scrape(&exporter);
+	CHECK(wide_total() == 3 * WIDE);
+	restart();
+	parts_scrape(&exporter);
+	CHECK(wide_total() == 3 * WIDE);
 	kvtap_close(tap);
 	parts_scrape_until(&exporter, "kvtap_workers 0");
 	parts_end(&exporter);
@@ -299,6 +360,59 @@ TEST(journal_sets_a_state_aside_that_it_cannot_trust)
 	remove_segments();
 }
 
+/* Of the first ring of the only segment. */
+static void put_ring(off_t at, const void *bytes, size_t count)
+{
+	struct kvtap_segment_header header;
+	int folder = namespace_folder();
+	char name[256];
+
+	CHECK(find_segment(name, folder, 0));
+	int fd = openat(folder, name, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	CHECK_EQ(pwrite(fd, bytes, count, (off_t)header.rings_offset + at), (ssize_t)count);
+	close(fd);
+	close(folder);
+}
+
+/* A block of a counter that has become one of a wide histogram: more words than its item has. */
+TEST(journal_takes_no_block_that_is_not_what_it_was)
+{
+	static double bounds[KVTAP_BOUNDS_MAX];
+	struct kvtap_family wide = { .name = "wide",
+				     .metric = KVTAP_HISTOGRAM,
+				     .bounds = bounds,
+				     .bound_count = KVTAP_BOUNDS_MAX };
+	struct kvtap *tap = small_tap();
+	uint32_t counter = counter_series(tap, "narrow"), family;
+	uint32_t head[2] = { 0, 1 + 2 + KVTAP_BOUNDS_MAX + 1 }, used = 1024;
+	off_t arena = KVTAP_RING_RECORDS + SMALL_SLOTS * (off_t)sizeof(struct kvtap_record);
+	uint64_t folds = 1000, words[3] = { 100 };
+
+	for (int i = 0; i < KVTAP_BOUNDS_MAX; i++)
+		bounds[i] = i;
+	CHECK_EQ(kvtap_family_declare(tap, &family, &wide), 0);
+	CHECK_EQ(kvtap_family_series(tap, &head[0], family, NULL, 0), 0);
+	for (int i = 0; i < SMALL_SLOTS + 3; i++)
+		kvtap_add(tap, counter, 1);
+	parts_begin(&exporter, false);
+	parts_scrape(&exporter);
+	put_ring(arena, head, sizeof(head));
+	put_ring(arena + 8, words, 8);
+	put_ring(offsetof(struct kvtap_ring_header, overflow_used), &used, sizeof(used));
+	put_ring(offsetof(struct kvtap_ring_header, fold_sequence), &folds, sizeof(folds));
+	parts_scrape(&exporter);
+	CHECK(parts_has(&exporter, "kvtap_segments_rejected_total{reason=\"overflow\"} 1"));
+	restart();
+	parts_render(&exporter);
+	CHECK_EQ(count_refused(), 0);
+	CHECK(parts_has(&exporter, "narrow_total 19"));
+	kvtap_close(tap);
+	parts_scrape_until(&exporter, "kvtap_workers 0");
+	parts_end(&exporter);
+	remove_segments();
+}
+
 static uint64_t random_state = 88172645463325252u;
 
 static uint32_t random_below(uint32_t limit)
@@ -311,7 +425,7 @@ static uint32_t random_below(uint32_t limit)
 
 struct forged {
 	uint8_t type, fixed[1024], value[1024];
-	uint32_t fixed_bytes, bytes;
+	uint32_t fixed_bytes, bytes, room;
 };
 
 /* The items of a good state, to be changed. */
@@ -332,6 +446,7 @@ static size_t read_items(struct forged *items, size_t room)
 		to->type = item.type;
 		to->fixed_bytes = item.fixed_bytes;
 		to->bytes = item.bytes;
+		to->room = item.room;
 		memcpy(to->fixed, item.fixed, item.fixed_bytes);
 		if (item.value)
 			memcpy(to->value, item.value, item.bytes);
@@ -352,6 +467,8 @@ static void change(struct forged *item)
 		bytes[random_below(count)] = values[random_below(sizeof(values))];
 	if (!random_below(16))
 		item->fixed_bytes = random_below(item->fixed_bytes + 1);
+	if (!random_below(4))
+		item->room = item->bytes;
 	if (!random_below(16))
 		item->type = (uint8_t)random_below(20);
 }
@@ -371,9 +488,9 @@ static void forge(const struct forged *items, size_t count)
 		if (!random_below(4))
 			change(&item);
 		uint64_t made =
-			state_add(state, item.type, item.fixed, item.fixed_bytes, item.bytes);
+			state_add(state, item.type, item.fixed, item.fixed_bytes, item.room);
 		CHECK(made);
-		if (item.bytes) {
+		if (item.room) {
 			memcpy(state_value(state, made), item.value, item.bytes);
 			state_end(state, made, item.bytes);
 		}
@@ -396,11 +513,15 @@ TEST_TIMEOUT(journal_takes_no_item_on_trust, 120)
 	parts_end(&exporter);
 	size_t count = read_items(items, 200);
 	CHECK(count > 20);
-	for (int i = 0; i < (LOAD_SANITIZED ? 100 : 1000); i++) {
+	for (int i = 0; i < (LOAD_SANITIZED ? 50 : 300); i++) {
 		forge(items, count);
 		parts_begin(&exporter, false);
 		parts_scrape(&exporter);
 		page_free(page_parse(exporter.page.data));
+		record_some(tap);
+		parts_scrape(&exporter);
+		restart(); /* what was written into these items is whole */
+		CHECK_EQ(count_refused(), 0);
 		parts_end(&exporter);
 	}
 	kvtap_close(tap);
