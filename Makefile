@@ -48,7 +48,7 @@ TESTS    := $(filter-out $(BUILD)/tests/test_main,$(call programs,tests/test_*.c
 BENCHES  := $(call programs,bench/bench_*$(B)*.c)
 FUZZERS  := $(call programs,tests/fuzz_*.c)
 DEMO     := $(if $(DEMO_OBJ),$(BUILD)/kvtap-demo)
-EXP_LIBS := -lmicrohttpd -lurcu-bp -lurcu-cds -lz -lpthread -lm
+EXP_LIBS := -lmicrohttpd -lgnutls -lyaml -lcrypt -lurcu-bp -lurcu-cds -lz -lpthread -lm
 PRODUCTS := $(addprefix $(BUILD)/,libkvtap.a libkvtap.so $(if $(EXP_OBJ),kvtap-exporter)) $(DEMO)
 
 all: $(PRODUCTS)

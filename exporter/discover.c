@@ -274,14 +274,12 @@ int discover_fd(const struct discover *discover)
 }
 
 /* Take all events; what they say doesn't matter, a scan follows. */
-static bool events(const struct discover *discover)
+static void take_events(const struct discover *discover)
 {
 	char buffer[4096] __attribute__((aligned(8)));
-	bool any = false;
 
 	while (read(discover->inotify, buffer, sizeof(buffer)) > 0)
-		any = true;
-	return any;
+		;
 }
 
 int discover_folder(const struct discover *discover)
@@ -294,13 +292,15 @@ uint64_t discover_opened(const struct discover *discover)
 	return discover->opened;
 }
 
-bool discover_poll(struct discover *discover)
+bool discover_poll(struct discover *discover, bool happened)
 {
 	struct list now = { 0 };
 	uint64_t time_ns = clock_ns();
 	bool full = time_ns >= discover->scan_due;
 
-	if (!events(discover) && !full)
+	if (happened)
+		take_events(discover);
+	if (!happened && !full)
 		return false;
 	if (full)
 		discover->scan_due = time_ns + SCAN_NS;

@@ -37,10 +37,12 @@ int discover_folder(const struct discover *discover);
 /* discover_opened - how often it was opened: once, and anew each time it had been replaced */
 uint64_t discover_opened(const struct discover *discover);
 
-/*
+/**
  * discover_poll - offer what is new, if something happened or a full scan is due
+ * @happened: discover_fd() was readable; else what happens meanwhile leaves it readable
+ *
  * Returns: whether it was a full scan.
  */
-bool discover_poll(struct discover *discover);
+bool discover_poll(struct discover *discover, bool happened);
 
 #endif

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fresh.h"
 #include "log.h"
 #include "worker.h"
 
@@ -28,6 +29,7 @@ struct drain {
 	struct series_table *table;
 	struct self *self;
 	struct journal *journal;
+	struct fresh *fresh;
 	bool rank_label;
 	struct worker *worker[WORKERS_MAX];
 	uint32_t workers;
@@ -50,11 +52,16 @@ struct drain *drain_create(struct series_table *table, struct self *self, struct
 	drain->self = self;
 	drain->journal = journal;
 	drain->rank_label = rank_label;
-	return drain;
+	drain->fresh = fresh_create();
+	if (drain->fresh)
+		return drain;
+	free(drain);
+	return NULL;
 }
 
 void drain_destroy(struct drain *drain)
 {
+	fresh_destroy(drain->fresh);
 	for (uint32_t i = 0; i < drain->workers; i++) {
 		progress_close(drain->worker[i]->progress);
 		worker_close(drain->worker[i], drain->table);
@@ -295,6 +302,7 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 /* Its progress was forgotten or closed before. */
 static void remove_worker(struct drain *drain, uint32_t index)
 {
+	fresh_clear(drain->fresh); /* scrapes may look into the segment */
 	worker_end(drain->worker[index], drain->table);
 	drain->worker[index] = drain->worker[--drain->workers];
 	drain->changed = true;
@@ -342,6 +350,7 @@ static bool take_in(struct drain *drain, struct worker *worker)
 {
 	bool ended = false;
 
+	fresh_clear(drain->fresh); /* what it has recorded is not on the page */
 	worker->progress = progress_begin(journal_progress(drain->journal), worker->name,
 					  worker->reader, &ended);
 	if (!worker->progress) {
@@ -414,6 +423,11 @@ static void worker_gone(void *context, const uint8_t uuid[16])
 	drain->changed |= series_end_worker(drain->table, uuid);
 }
 
+void drain_stale(struct drain *drain)
+{
+	fresh_clear(drain->fresh);
+}
+
 void drain_sweep(struct drain *drain, int folder)
 {
 	progress_sweep(journal_progress(drain->journal), folder, worker_gone, drain);
@@ -454,4 +468,32 @@ bool drain_pass(struct drain *drain, bool all)
 bool drain_took(const struct drain *drain)
 {
 	return drain->taken || drain->folded;
+}
+
+static size_t watch_workers(const struct drain *drain, struct kvtap_watch *watch, size_t room)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < drain->workers; i++) {
+		size_t left = count < room ? room - count : 0;
+
+		count += kvtap_reader_watch(drain->worker[i]->reader, left ? watch + count : NULL,
+					    left);
+	}
+	return count;
+}
+
+void drain_published(struct drain *drain, uint64_t until_ns)
+{
+	size_t count = watch_workers(drain, NULL, 0);
+	struct kvtap_watch *watch = calloc(count + 1, sizeof(*watch));
+
+	if (watch)
+		watch_workers(drain, watch, count);
+	fresh_set(drain->fresh, watch, count, until_ns);
+}
+
+bool drain_fresh(struct drain *drain)
+{
+	return fresh_now(drain->fresh);
 }

@@ -42,6 +42,16 @@ void drain_sweep(struct drain *drain, int folder);
  */
 bool drain_pass(struct drain *drain, bool all);
 
+/**
+ * drain_published - a page was published that shows all that was taken so far
+ * @until_ns: CLOCK_MONOTONIC
+ */
+void drain_published(struct drain *drain, uint64_t until_ns);
+/* drain_stale - from now on it may lack something: before what tells of new workers is read */
+void drain_stale(struct drain *drain);
+/* drain_fresh - whether that page holds all that is committed; any thread */
+bool drain_fresh(struct drain *drain);
+
 /* drain_took - whether the last pass found records */
 bool drain_took(const struct drain *drain);
 

@@ -7,7 +7,7 @@
  */
 #include "hash.h"
 
-#include <stdbool.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
@@ -31,23 +31,21 @@ static void round_once(uint64_t v[4])
 	v[2] = rotate(v[2], 32);
 }
 
-static const uint64_t *key(void)
-{
-	static uint64_t value[2];
-	static bool made;
+static uint64_t key[2];
 
-	if (!made && getrandom(value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
-		value[0] ^=
-			(uint64_t)(uintptr_t)&made; /* early at boot: the address space's luck */
-	made = true;
-	return value;
+static void make_key(void)
+{
+	if (getrandom(key, sizeof(key), GRND_NONBLOCK) != sizeof(key))
+		key[0] ^= (uint64_t)(uintptr_t)&key; /* early at boot: the address space's luck */
 }
 
 unsigned long hash_bytes(const void *data, size_t bytes)
 {
-	const uint64_t *k = key();
-	uint64_t v[4] = { k[0] ^ 0x736f6d6570736575u, k[1] ^ 0x646f72616e646f6du,
-			  k[0] ^ 0x6c7967656e657261u, k[1] ^ 0x7465646279746573u };
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, make_key); /* workers' labels and clients' addresses: several threads */
+	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du,
+			  key[0] ^ 0x6c7967656e657261u, key[1] ^ 0x7465646279746573u };
 	const unsigned char *at = data;
 
 	for (size_t left = bytes;; left -= 8, at += 8) {

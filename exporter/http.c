@@ -1,336 +1,148 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http.c - libmicrohttpd: the listening socket, four paths, and an end that answers what is begun
+ * http.c - the daemons of libmicrohttpd, their connections, and an end that answers what is begun
  *
- * Two threads of libmicrohttpd serve all connections by epoll, so a client that reads slowly holds
- * a connection and a reference to its page, but no thread and no lock. A request for the page holds
- * one of the threads while it waits for the drain's cut. Knows nothing of metrics: a page is bytes.
+ * Each listening socket has a daemon of two threads that serve its connections by epoll, so a client
+ * that reads slowly holds a connection and a reference to its page, but no thread and no lock. One
+ * more thread looks at all deadlines. When the configuration begins or ceases to ask for TLS, a new
+ * daemon takes the socket over and the old one stops when its last connection has ended.
  */
 #include "http.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "clock.h"
-#include "kvtap.h"
+#include "listen.h"
 #include "log.h"
+#include "request.h"
+#include "respond.h"
 
 #define THREADS 2u
-#define CONNECTIONS_MAX 256u
-#define CONNECTION_BYTES ((size_t)16 << 10) /* request line, headers; a body is never read */
-#define IDLE_SECONDS 30u
+#define CONNECTIONS_MAX 4096u
+#define CLIENT_MAX 1024u
+#define CONNECTION_BYTES ((size_t)8 << 10) /* request line, headers; a body is never read */
+/* how many more libmicrohttpd takes than there may be: those that were just cut off, or lost a race */
+#define CONNECTIONS_SPARE 128u
+/* for those whose wait is ended by the end */
+#define LAST_ANSWERS_MS 100
+#define RETIRED_LOOK_NS (1000 * CLOCK_MS)
 
-#define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
-#define TYPE_TEXT "text/plain; charset=utf-8"
-#define TYPE_HTML "text/html; charset=utf-8"
-
-struct http {
-	struct http_options options;
+/* A daemon and its own descriptor of a listening socket. */
+struct server {
 	struct MHD_Daemon *daemon;
-	int listen_fd;
-	char *landing;
-	size_t landing_bytes;
-	_Atomic time_t warned; /* relaxed: statistic */
-
-	pthread_mutex_t lock;
-	pthread_cond_t idle;
-	unsigned in_flight; /* under lock: requests whose headers came, not yet answered in full */
-	bool stopping;	    /* under lock */
+	int fd;
+	struct server *next; /* of those that retired */
 };
 
-/* ---- listening ---- */
+struct http {
+	struct service service;
+	struct listener listeners[HTTP_LISTENERS_MAX];
+	struct server *servers[HTTP_LISTENERS_MAX]; /* the one that accepts, for each listener */
+	size_t count;
+	pthread_mutex_t lock;
+	/* under lock, and touched no more once stopping */
+	struct server *retired;
+	bool tls, stopping;
+	_Atomic time_t warned; /* relaxed: statistic */
+};
 
-/* HOST:PORT, [V6]:PORT or :PORT, cut in place; an empty host is all addresses */
-static int split_address(char *address, const char **host, const char **port)
+struct connection_limits http_limits(void)
 {
-	char *colon = strrchr(address, ':');
+	struct connection_limits limits = {
+		.connections_max = CONNECTIONS_MAX,
+		.client_max = CLIENT_MAX,
+		.request_ms = 5000,
+		.idle_ms = 120000, /* longer than the usual intervals of scrapes */
+		.response_ms = 10000,
+		.response_mib_ms = 1000,
+		.slots_ms = 1000,
+	};
+	struct rlimit files;
 
-	if (!colon)
-		return -EINVAL;
-	*colon = '\0';
-	*port = colon + 1;
-	size_t digits = strspn(*port, "0123456789");
-	if (digits == 0 || digits > 5 || (*port)[digits] || atoi(*port) > 65535)
-		return -EINVAL;
-	*host = address;
-	if (*address != '[')
-		return strchr(address, ':') ? -EINVAL : 0;
-	if (colon - address < 3 || colon[-1] != ']')
-		return -EINVAL;
-	colon[-1] = '\0';
-	*host = address + 1;
-	return 0;
+	/* with those that were just cut off it is half of them; the other is for workers' segments */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 3 < CONNECTIONS_MAX)
+		limits.connections_max = (unsigned)files.rlim_cur / 3;
+	if (limits.client_max > limits.connections_max / 2)
+		limits.client_max = limits.connections_max / 2;
+	return limits;
 }
 
-static int open_listener(const struct addrinfo *info)
-{
-	int on = 1, off = 0;
-	int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/* ---- connections ---- */
 
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (info->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
-		return fd;
-	int rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/* The first of the host's addresses that can be had; a descriptor or a negative errno. */
-static int listen_family(const char *host, const char *port, int family, const char **why)
-{
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-				  .ai_family = family,
-				  .ai_socktype = SOCK_STREAM };
-	struct addrinfo *found;
-	int fd = -EADDRNOTAVAIL;
-
-	int rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
-	if (rc != 0) {
-		*why = rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc);
-		return -EADDRNOTAVAIL;
-	}
-	for (const struct addrinfo *info = found; info && fd < 0; info = info->ai_next)
-		fd = open_listener(info);
-	freeaddrinfo(found);
-	*why = fd < 0 ? strerror(-fd) : NULL;
-	return fd;
-}
-
-static int listen_on(const char *text, const char **why)
-{
-	const char *host, *port;
-	char address[512];
-
-	*why = "not HOST:PORT, [IPV6]:PORT or :PORT";
-	if (strlen(text) >= sizeof(address))
-		return -EINVAL;
-	int rc = split_address(strcpy(address, text), &host, &port);
-	if (rc != 0)
-		return rc;
-	if (*host)
-		return listen_family(host, port, AF_UNSPEC, why);
-	/* one IPv6 socket takes IPv4 too; a kernel or a container may have no IPv6 */
-	rc = listen_family(host, port, AF_INET6, why);
-	if (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL)
-		rc = listen_family(host, port, AF_INET, why);
-	return rc;
-}
-
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-	if (address->ss_family == AF_INET)
-		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-	       (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) &&
-		v6->sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
-}
-
-static void log_listening(int fd)
-{
-	struct sockaddr_storage address;
-	socklen_t bytes = sizeof(address);
-	char host[128] = "?", port[16] = "?", text[160];
-
-	memset(&address, 0, sizeof(address));
-	getsockname(fd, (struct sockaddr *)&address, &bytes);
-	getnameinfo((struct sockaddr *)&address, bytes, host, sizeof(host), port, sizeof(port),
-		    NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(text, sizeof(text), address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host,
-		 port);
-	log_info("Listening", "address", text);
-	if (!is_loopback(&address))
-		log_warn("Whoever reaches this address can read the metrics: there is no TLS and "
-			 "no authentication",
-			 "address", text);
-}
-
-/* ---- landing page ---- */
-
-static void print_escaped(FILE *out, const char *text)
-{
-	for (; *text; text++) {
-		if (strchr("&<>\"'", *text))
-			fprintf(out, "&#%d;", *text);
-		else
-			fputc(*text, out);
-	}
-}
-
-static int landing_create(struct http *http)
-{
-	FILE *out = open_memstream(&http->landing, &http->landing_bytes);
-
-	if (!out)
-		return -errno;
-	fputs("<!DOCTYPE html>\n"
-	      "<html lang=\"en\">\n"
-	      "<head><meta charset=\"utf-8\"><title>kvtap-exporter</title></head>\n"
-	      "<body>\n"
-	      "<h1>kvtap-exporter</h1>\n"
-	      "<p>Telemetry of KV-cache transfers, version " KVTAP_VERSION "</p>\n"
-	      "<ul>\n"
-	      "<li><a href=\"",
-	      out);
-	print_escaped(out, http->options.telemetry_path);
-	fputs("\">Metrics</a></li>\n"
-	      "<li><a href=\"/-/healthy\">Healthy</a></li>\n"
-	      "<li><a href=\"/-/ready\">Ready</a></li>\n"
-	      "</ul>\n"
-	      "</body>\n"
-	      "</html>\n",
-	      out);
-	return fclose(out) == 0 ? 0 : -errno;
-}
-
-/* ---- requests ---- */
-
-static void request_begin(struct http *http)
-{
-	pthread_mutex_lock(&http->lock);
-	http->in_flight++;
-	pthread_mutex_unlock(&http->lock);
-}
-
-static void request_completed(void *arg, struct MHD_Connection *connection, void **begun,
-			      enum MHD_RequestTerminationCode why)
+static enum MHD_Result admit(void *arg, const struct sockaddr *address, socklen_t bytes)
 {
 	struct http *http = arg;
 
-	(void)connection;
-	(void)why;
-	if (!*begun)
+	(void)bytes;
+	return connections_admit(http->service.connections, address) ? MHD_YES : MHD_NO;
+}
+
+/* Gives the session of a TLS daemon the credentials in force; false: close it. */
+static bool secure(struct http *http, struct MHD_Connection *mhd, const struct peer *peer)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	const struct tls *tls = peer->settings->tls;
+
+	if (!info != !tls) { /* by a daemon that is to retire */
+		timer_expect(http->service.timer, 0);
+		return false;
+	}
+	return !tls || tls_attach(tls, info->tls_session) == 0;
+}
+
+static struct peer *peer_begin(struct http *http, struct MHD_Connection *mhd)
+{
+	struct service *service = &http->service;
+	struct peer *peer = calloc(1, sizeof(*peer));
+	int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+
+	if (peer)
+		peer->connection =
+			connections_open(service->connections, fd,
+					 MHD_get_connection_info(mhd,
+								 MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+						 ->client_addr);
+	if (!peer || !peer->connection) {
+		free(peer);
+		shutdown(fd, SHUT_RDWR);
+		return NULL;
+	}
+	peer->settings = web_acquire(service->web);
+	if (!secure(http, mhd, peer))
+		shutdown(fd, SHUT_RDWR);
+	return peer;
+}
+
+/* The descriptor is open in both calls. */
+static void connection_changed(void *arg, struct MHD_Connection *mhd, void **context,
+			       enum MHD_ConnectionNotificationCode what)
+{
+	struct http *http = arg;
+	struct peer *peer = *context;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = peer_begin(http, mhd);
 		return;
-	*begun = NULL;
-	pthread_mutex_lock(&http->lock);
-	if (--http->in_flight == 0)
-		pthread_cond_signal(&http->idle);
-	pthread_mutex_unlock(&http->lock);
-}
-
-static bool is_stopping(struct http *http)
-{
-	pthread_mutex_lock(&http->lock);
-	bool stopping = http->stopping;
-	pthread_mutex_unlock(&http->lock);
-	return stopping;
-}
-
-/* Takes the response over. */
-static enum MHD_Result respond(struct http *http, struct MHD_Connection *connection,
-			       unsigned status, const char *type, struct MHD_Response *response)
-{
-	if (!response)
-		return MHD_NO;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(response, "Content-Security-Policy", "default-src 'none'");
-	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	if (is_stopping(http))
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-	enum MHD_Result result = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
-	return result;
-}
-
-static enum MHD_Result respond_text(struct http *http, struct MHD_Connection *connection,
-				    unsigned status, const char *text)
-{
-	return respond(http, connection, status, TYPE_TEXT,
-		       MHD_create_response_from_buffer(strlen(text), (void *)text,
-						       MHD_RESPMEM_PERSISTENT));
-}
-
-static void release_page(void *page)
-{
-	page_release(page);
-}
-
-static enum MHD_Result respond_page(struct http *http, struct MHD_Connection *connection)
-{
-	/* answered or not: past the time-out the last page is the best there is */
-	cut_request(http->options.cut, http->options.cut_timeout_ms);
-	struct page *page =
-		publication_acquire(http->options.publication, PAGE_TEXT, PAGE_IDENTITY);
-	if (!page)
-		return respond_text(http, connection, MHD_HTTP_SERVICE_UNAVAILABLE,
-				    "No page was published yet.\n");
-	/* the response owns the reference, and gives it back when its last byte is sent */
-	struct MHD_Response *response =
-		MHD_create_response_from_buffer_with_free_callback_cls(page_bytes(page),
-								       (void *)page_data(page),
-								       release_page, page);
-	if (!response)
-		page_release(page);
-	return respond(http, connection, MHD_HTTP_OK, TYPE_METRICS, response);
-}
-
-static enum MHD_Result respond_ready(struct http *http, struct MHD_Connection *connection)
-{
-	if (!publication_ready(http->options.publication))
-		return respond_text(http, connection, MHD_HTTP_SERVICE_UNAVAILABLE,
-				    "Not ready: no page was published yet.\n");
-	return respond_text(http, connection, MHD_HTTP_OK, "Ready.\n");
-}
-
-static enum MHD_Result respond_path(struct http *http, struct MHD_Connection *connection,
-				    const char *path)
-{
-	if (strcmp(path, http->options.telemetry_path) == 0)
-		return respond_page(http, connection);
-	if (strcmp(path, "/-/healthy") == 0)
-		return respond_text(http, connection, MHD_HTTP_OK, "Healthy.\n");
-	if (strcmp(path, "/-/ready") == 0)
-		return respond_ready(http, connection);
-	if (strcmp(path, "/") == 0)
-		return respond(http, connection, MHD_HTTP_OK, TYPE_HTML,
-			       MHD_create_response_from_buffer(http->landing_bytes, http->landing,
-							       MHD_RESPMEM_PERSISTENT));
-	return respond_text(http, connection, MHD_HTTP_NOT_FOUND, "Not found.\n");
-}
-
-/* Called when the headers came, for each piece of a body, and when the request is complete. */
-static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, const char *path,
-			      const char *method, const char *version, const char *body,
-			      size_t *body_bytes, void **begun)
-{
-	struct http *http = arg;
-
-	(void)version;
-	(void)body;
-	if (!*begun) {
-		*begun = http;
-		request_begin(http);
-		if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
-		    strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
-			return MHD_YES;
-		return respond_text(http, connection, MHD_HTTP_METHOD_NOT_ALLOWED,
-				    "Only GET and HEAD.\n");
 	}
-	if (*body_bytes) /* a GET with a body has no meaning: the connection is closed */
-		return MHD_NO;
-	return respond_path(http, connection, path);
+	if (!peer)
+		return;
+	connections_close(http->service.connections, peer->connection);
+	web_release(http->service.web, peer->settings);
+	free(peer);
+	*context = NULL;
 }
 
-/* ---- start and stop ---- */
+/* ---- daemons ---- */
 
 /* What clients do wrong comes here too, so at most one warning a second; the rest is debug. */
 static void __attribute__((format(printf, 2, 0)))
@@ -349,83 +161,349 @@ log_microhttpd(void *arg, const char *format, va_list args)
 		log_warn("libmicrohttpd", "detail", text);
 }
 
-static int daemon_start(struct http *http)
+/* A daemon wants a certificate of its own; each session gets another before this could be asked. */
+static int no_certificate(gnutls_session_t session, const gnutls_datum_t *names, int count,
+			  const gnutls_pk_algorithm_t *algorithms, int algorithm_count,
+			  gnutls_pcert_st **certificate, unsigned *certificates,
+			  gnutls_privkey_t *key)
 {
+	(void)session;
+	(void)names;
+	(void)count;
+	(void)algorithms;
+	(void)algorithm_count;
+	(void)certificate;
+	(void)certificates;
+	(void)key;
+	return -1;
+}
+
+static struct MHD_Daemon *daemon_start(struct http *http, int fd)
+{
+	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+			 MHD_USE_ERROR_LOG | (http->tls ? MHD_USE_TLS : 0);
+	unsigned max = http->service.options.limits.connections_max;
+	unsigned limit = THREADS * (max + max / 2 + CONNECTIONS_SPARE);
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)no_certificate },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+
+	return MHD_start_daemon(flags, 0, admit, http, request_handle, &http->service,
+				MHD_OPTION_EXTERNAL_LOGGER, log_microhttpd, http,
+				MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, THREADS,
+				MHD_OPTION_CONNECTION_LIMIT, limit,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
+				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
+				connection_changed, http, MHD_OPTION_NOTIFY_COMPLETED,
+				request_completed, &http->service, MHD_OPTION_ARRAY,
+				http->tls ? tls : tls + 1, MHD_OPTION_END);
+}
+
+static int server_start(struct http *http, struct server **server, int listen_fd)
+{
+	struct server *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return -ENOMEM;
+	made->fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
+	if (made->fd < 0) {
+		free(made);
+		return -errno;
+	}
 	errno = 0;
-	http->daemon =
-		MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0,
-				 NULL, NULL, handle, http, MHD_OPTION_EXTERNAL_LOGGER,
-				 log_microhttpd, http, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
-				 MHD_OPTION_THREAD_POOL_SIZE, THREADS, MHD_OPTION_CONNECTION_LIMIT,
-				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				 CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-				 MHD_OPTION_NOTIFY_COMPLETED, request_completed, http,
-				 MHD_OPTION_END);
-	if (http->daemon)
+	made->daemon = daemon_start(http, made->fd); /* closes the descriptor if it fails */
+	if (made->daemon) {
+		*server = made;
 		return 0;
-	http->listen_fd = -1; /* closed by libmicrohttpd */
+	}
+	free(made);
 	return errno ? -errno : -EIO;
 }
 
+/* It accepts no more. */
+static void server_stop(struct server *server)
+{
+	MHD_stop_daemon(server->daemon);
+	close(server->fd);
+	free(server);
+}
+
+/* ---- TLS comes or goes ---- */
+
+/* Under lock. One that can't be started leaves the old one, which then refuses whoever comes. */
+static void replace_server(struct http *http, size_t i)
+{
+	struct server *old = http->servers[i], *new;
+
+	int rc = server_start(http, &new, http->listeners[i].fd);
+	if (rc != 0) {
+		log_error("Cannot change over to the new configuration", "address",
+			  http->listeners[i].name, "error", strerror(-rc));
+		return;
+	}
+	http->servers[i] = new;
+	MHD_quiesce_daemon(old->daemon);
+	old->next = http->retired;
+	http->retired = old;
+}
+
+/* Under lock. Stops those that have no connection left; true: some have. */
+static bool stop_retired(struct http *http)
+{
+	struct server **link = &http->retired, *server;
+
+	while ((server = *link)) {
+		const union MHD_DaemonInfo *info =
+			MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+		if (info->num_connections) {
+			link = &server->next;
+			continue;
+		}
+		*link = server->next;
+		server_stop(server);
+	}
+	return http->retired;
+}
+
+/* Nobody tells when a daemon's last connection has ended, so it is asked until then. */
+static uint64_t look_at_servers(struct http *http, uint64_t now_ns)
+{
+	uint64_t next_ns = UINT64_MAX;
+	struct web_settings *settings = web_acquire(http->service.web);
+	bool tls = settings->tls;
+
+	web_release(http->service.web, settings);
+	pthread_mutex_lock(&http->lock);
+	if (!http->stopping && tls != http->tls) {
+		http->tls = tls;
+		for (size_t i = 0; i < http->count; i++)
+			replace_server(http, i);
+	}
+	if (!http->stopping && stop_retired(http))
+		next_ns = now_ns + RETIRED_LOOK_NS;
+	pthread_mutex_unlock(&http->lock);
+	return next_ns;
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t look(void *arg, uint64_t now_ns)
+{
+	struct http *http = arg;
+	uint64_t next_ns = cut_expire(http->service.options.cut, now_ns);
+
+	next_ns = earlier(next_ns, connections_look(http->service.connections, now_ns));
+	return earlier(next_ns, look_at_servers(http, now_ns));
+}
+
+static void expect(void *arg, uint64_t deadline_ns)
+{
+	struct http *http = arg;
+
+	timer_expect(http->service.timer, deadline_ns);
+}
+
+static uint64_t skips(void *arg)
+{
+	struct http *http = arg;
+
+	return publication_skips(http->service.options.publication);
+}
+
+/* ---- start ---- */
+
+static int listen_all(struct http *http)
+{
+	const struct http_options *options = &http->service.options;
+	const char *why = NULL, *where = "systemd";
+	int rc = 0;
+
+	if (options->systemd_socket) {
+		rc = listen_systemd(http->listeners, HTTP_LISTENERS_MAX, &why);
+		http->count = rc > 0 ? (size_t)rc : 0;
+		rc = rc < 0 ? rc : 0;
+	}
+	for (size_t i = 0; !options->systemd_socket && rc == 0 && i < options->listen_count; i++) {
+		where = options->listen_addresses[i];
+		rc = listen_open(&http->listeners[i], where, &why);
+		http->count += rc == 0;
+	}
+	if (rc != 0)
+		log_error("Cannot serve", "address", where, "error", why ? why : strerror(-rc));
+	return rc;
+}
+
+static int serve_all(struct http *http)
+{
+	for (size_t i = 0; i < http->count; i++) {
+		int rc = server_start(http, &http->servers[i], http->listeners[i].fd);
+		if (rc == 0)
+			continue;
+		log_error("Cannot serve", "address", http->listeners[i].name, "error",
+			  strerror(-rc));
+		return rc;
+	}
+	return 0;
+}
+
+static void log_listening(const struct http *http, bool protected)
+{
+	const struct listener *wide = NULL;
+
+	for (size_t i = 0; i < http->count; i++) {
+		const struct listener *listener = &http->listeners[i];
+
+		log_info("Listening", "address", listener->name, "tls",
+			 http->tls ? "true" : "false");
+		if (listener->wide && !wide)
+			wide = listener;
+	}
+	if (wide && !protected)
+		log_warn("Whoever reaches this address can read the metrics: there is no TLS and "
+			 "no authentication; see --web.config.file",
+			 "address", wide->name);
+}
+
+static int prepare(struct http *http)
+{
+	struct service *service = &http->service;
+	const struct http_options *options = &service->options;
+
+	service->landing = landing_create(options->telemetry_path, &service->landing_bytes);
+	service->connections = connections_create(&options->limits, skips, expect, http);
+	if (!service->landing || !service->connections)
+		return -ENOMEM;
+	int rc = web_open(&service->web, options->web_config_file);
+	if (rc == 0)
+		rc = auth_start(&service->auth);
+	if (rc == 0)
+		rc = timer_start(&service->timer, look, http);
+	return rc;
+}
+
+/* Refuses whoever comes now, instead of letting him wait for an accept. */
+static void stop_listening(struct http *http)
+{
+	for (size_t i = 0; i < http->count; i++) {
+		if (http->servers[i])
+			MHD_quiesce_daemon(http->servers[i]->daemon);
+		/* one of systemd's is systemd's, and goes on */
+		if (!http->service.options.systemd_socket)
+			shutdown(http->listeners[i].fd, SHUT_RDWR);
+	}
+}
+
+/* Everything has stopped but, perhaps, auth and timer. */
 static void http_free(struct http *http)
 {
-	if (http->listen_fd >= 0)
-		close(http->listen_fd);
-	pthread_cond_destroy(&http->idle);
+	struct service *service = &http->service;
+
+	if (service->timer)
+		timer_stop(service->timer);
+	if (service->auth)
+		auth_free(service->auth);
+	if (service->web)
+		web_close(service->web);
+	if (service->connections)
+		connections_destroy(service->connections);
+	for (size_t i = 0; i < http->count; i++)
+		listen_close(&http->listeners[i]);
+	pthread_mutex_destroy(&service->rate_lock);
 	pthread_mutex_destroy(&http->lock);
-	free(http->landing);
+	free(service->landing);
 	free(http);
+}
+
+/* Answers whoever waits, and ends all threads but the timer's. */
+static void end(struct http *http)
+{
+	struct service *service = &http->service;
+
+	connections_refuse_waiting(service->connections);
+	if (service->auth)
+		auth_end(service->auth);
+	cut_expire(service->options.cut, UINT64_MAX);
+	connections_settle(service->connections, -1);
+	connections_settle(service->connections, LAST_ANSWERS_MS);
+	for (size_t i = 0; i < http->count; i++)
+		if (http->servers[i])
+			server_stop(http->servers[i]);
+	for (struct server *server = http->retired, *next; server; server = next) {
+		next = server->next;
+		server_stop(server);
+	}
 }
 
 int http_start(struct http **http, const struct http_options *options)
 {
 	struct http *made = *http = calloc(1, sizeof(*made));
-	const char *why = NULL;
 
 	if (!made)
 		return -ENOMEM;
-	made->options = *options;
+	made->service.options = *options;
 	made->warned = -1;
-	made->listen_fd = -1;
 	pthread_mutex_init(&made->lock, NULL);
-	pthread_cond_init(&made->idle, NULL);
-	int rc = landing_create(made);
+	pthread_mutex_init(&made->service.rate_lock, NULL);
+	int rc = prepare(made);
 	if (rc == 0)
-		rc = made->listen_fd = listen_on(options->listen_address, &why);
-	if (rc >= 0)
-		rc = daemon_start(made);
+		rc = listen_all(made);
 	if (rc == 0) {
-		log_listening(made->listen_fd);
-		return 0;
+		struct web_settings *settings = web_acquire(made->service.web);
+		bool protected = settings->tls || settings->config.user_count;
+
+		made->tls = settings->tls;
+		web_release(made->service.web, settings);
+		rc = serve_all(made);
+		if (rc == 0)
+			log_listening(made, protected);
 	}
-	log_error("Cannot serve", "address", options->listen_address, "error",
-		  why ? why : strerror(-rc));
-	http_free(made);
+	if (rc == 0)
+		return 0;
 	*http = NULL;
+	made->stopping = true;
+	if (made->service.connections) {
+		stop_listening(made);
+		end(made);
+	}
+	http_free(made);
 	return rc;
 }
 
-static void wait_idle(struct http *http, int grace_ms)
+void http_reload(struct http *http)
 {
-	struct timespec deadline = clock_deadline(grace_ms);
-
-	pthread_mutex_lock(&http->lock);
-	http->stopping = true;
-	while (http->in_flight)
-		if (pthread_cond_clockwait(&http->idle, &http->lock, CLOCK_MONOTONIC, &deadline))
-			break;
-	unsigned left = http->in_flight;
-	pthread_mutex_unlock(&http->lock);
-	if (left)
-		log_warn("Closing connections before their answer was sent in full");
+	web_reread(http->service.web);
+	timer_expect(http->service.timer, 0);
 }
 
 void http_stop(struct http *http, int grace_ms)
 {
-	MHD_quiesce_daemon(http->daemon);
-	/* refuse at once whoever comes now, instead of letting him wait for an accept */
-	shutdown(http->listen_fd, SHUT_RDWR);
-	wait_idle(http, grace_ms);
-	MHD_stop_daemon(http->daemon);
+	atomic_store_explicit(&http->service.stopping, true, memory_order_relaxed);
+	pthread_mutex_lock(&http->lock);
+	http->stopping = true;
+	pthread_mutex_unlock(&http->lock);
+	stop_listening(http);
+	if (connections_settle(http->service.connections, grace_ms))
+		log_warn("Closing connections before their answer was sent in full");
+	end(http);
 	http_free(http);
+}
+
+struct http_counts http_count(const struct http *http)
+{
+	const struct service *service = &http->service;
+	struct http_counts counts = {
+		.connections = connections_count(service->connections),
+		.unauthorized = atomic_load_explicit(&service->unauthorized, memory_order_relaxed),
+		.config_good = web_is_good(service->web),
+	};
+
+	for (int i = 0; i < CLOSE_REASON_COUNT; i++)
+		counts.closed[i] = connections_closed(service->connections, i);
+	return counts;
 }

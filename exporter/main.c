@@ -31,7 +31,6 @@
 #define PUBLISH_NS (1000 * CLOCK_MS)
 #define PASS_MIN_MS 1
 #define PASS_MAX_MS 100
-#define CUT_TIMEOUT_MS 2000
 #define STOP_GRACE_MS 5000
 
 struct exporter {
@@ -74,31 +73,38 @@ static int signals_open(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -1;
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static bool publish(struct exporter *exporter)
+/* Returns: 0, -ENOMEM, or -EBUSY: responses hold all buffers of a page, which stays as it was. */
+static int publish(struct exporter *exporter)
 {
-	uint64_t began_ns = clock_ns();
+	uint64_t began_ns = clock_ns(), skips = publication_skips(exporter->publication);
 	struct self *self = &exporter->self;
 
 	self_count(self, SELF_CUT_TIMEOUTS, cut_timeouts(exporter->cut));
 	self_count(self, SELF_PUBLICATIONS, pages_published(exporter->pages));
 	self_count(self, SELF_PAGES_SKIPPED, publication_skips(exporter->publication));
 	self_set(self, SELF_PAGES_BYTES, (double)pages_memory(exporter->pages));
+	self_set_http(self, http_count(exporter->http));
 	self_set(self, SELF_STATE_BYTES, (double)journal_bytes(exporter->journal));
 	self_count(self, SELF_STATE_ERRORS, journal_errors(exporter->journal));
 	self_update(self);
 	journal_commit(exporter->journal); /* what a page shows has to be there after a restart */
+	drain_stale(exporter->drain);
 	if (!pages_publish(exporter->pages))
-		return false;
-	exporter->changed = false;
+		return -ENOMEM;
 	exporter->published = true;
 	exporter->publish_due = began_ns + PUBLISH_NS;
 	self_observe_ns(self, SELF_PUBLISH_SECONDS, clock_ns() - began_ns);
-	return true;
+	if (skips != publication_skips(exporter->publication))
+		return -EBUSY;
+	exporter->changed = false;
+	drain_published(exporter->drain, exporter->publish_due);
+	return 0;
 }
 
 /* The state goes with the folder: first its own, then what workers have put there. */
@@ -111,9 +117,21 @@ static int open_journal(struct exporter *exporter)
 	return rc;
 }
 
+/* Whether something happened in the folder that was not looked at; any thread. */
+static bool is_folder_quiet(const struct exporter *exporter)
+{
+	struct pollfd folder = { .fd = discover_fd(exporter->discover), .events = POLLIN };
+
+	return poll(&folder, 1, 0) == 0;
+}
+
 static void discover(struct exporter *exporter)
 {
-	bool full = discover_poll(exporter->discover);
+	bool happened = !is_folder_quiet(exporter);
+
+	if (happened)
+		drain_stale(exporter->drain);
+	bool full = discover_poll(exporter->discover, happened);
 
 	/* what could not be opened is tried again with each full scan */
 	if (discover_opened(exporter->discover) != exporter->folder_opened &&
@@ -133,11 +151,10 @@ static void turn(struct exporter *exporter, bool scraped)
 	bool due = exporter->changed && clock_ns() >= exporter->publish_due;
 	if (!scraped && !due && exporter->published)
 		return;
-	if (!publish(exporter)) {
+	int rc = publish(exporter);
+	if (rc == -ENOMEM)
 		log_error("No memory for a page; the last one stays");
-		return;
-	}
-	if (scraped)
+	if (!rc && scraped)
 		cut_end(exporter->cut, request);
 }
 
@@ -146,6 +163,18 @@ static void adapt(struct exporter *exporter)
 	int ms = drain_took(exporter->drain) ? exporter->pass_ms / 2 : exporter->pass_ms * 2;
 
 	exporter->pass_ms = ms < PASS_MIN_MS ? PASS_MIN_MS : ms > PASS_MAX_MS ? PASS_MAX_MS : ms;
+}
+
+/* False: one that ends the exporter. */
+static bool take_signal(struct exporter *exporter)
+{
+	struct signalfd_siginfo info;
+
+	if (read(exporter->signals, &info, sizeof(info)) != sizeof(info))
+		return true;
+	if (info.ssi_signo == SIGHUP)
+		http_reload(exporter->http);
+	return info.ssi_signo == SIGHUP;
 }
 
 static void run(struct exporter *exporter)
@@ -162,10 +191,18 @@ static void run(struct exporter *exporter)
 		adapt(exporter);
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), exporter->pass_ms) < 0)
 			fds[0].revents = fds[1].revents = 0;
-	} while (!fds[0].revents);
+	} while (!fds[0].revents || take_signal(exporter));
 	log_info("Stopping");
 	turn(exporter, true);
 	cut_end(exporter->cut, UINT64_MAX); /* that page is the last: nobody waits for another */
+}
+
+/* For scrapes, in their threads: no worker came, and none has recorded since the last page. */
+static bool is_fresh(void *context)
+{
+	const struct exporter *exporter = context;
+
+	return is_folder_quiet(exporter) && drain_fresh(exporter->drain);
 }
 
 static int start(struct exporter *exporter)
@@ -197,12 +234,18 @@ static int start(struct exporter *exporter)
 			  exporter->drain) ||
 	    open_journal(exporter))
 		return -1;
+	cut_set_fresh(exporter->cut, is_fresh, exporter);
 	return http_start(&exporter->http, &(struct http_options){
-						   .listen_address = options->listen_address,
+						   .listen_addresses = options->listen_addresses,
+						   .listen_count = options->listen_count,
+						   .systemd_socket = options->systemd_socket,
+						   .web_config_file = options->web_config_file,
 						   .telemetry_path = options->telemetry_path,
 						   .publication = exporter->publication,
 						   .cut = exporter->cut,
-						   .cut_timeout_ms = CUT_TIMEOUT_MS,
+						   .cut_timeout_ms = options->cut_timeout_ms,
+						   .compression = options->compression,
+						   .limits = http_limits(),
 					   });
 }
 

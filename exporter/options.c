@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "kvtap.h"
 #include "kvtap_layout.h"
 #include "quantity.h"
 
+#define CUT_TIMEOUT_MAX_MS 60000
 #define NAMESPACE_MAX 64
 #define NAMESPACE_CHARS                                                                            \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"                                                               \
@@ -59,10 +61,21 @@ static const char help[] =
 	"\n"
 	"Web:\n"
 	"  --web.listen-address=" OPTIONS_LISTEN_DEFAULT "\n"
-	"                         HOST:PORT or [IPV6]:PORT to listen on; :PORT is all addresses,\n"
-	"                         port 0 one that is free.\n"
+	"                         HOST:PORT, [IPV6]:PORT or unix:/PATH to listen on; :PORT is all\n"
+	"                         addresses, port 0 one that is free. May be given several times.\n"
+	"  --web.systemd-socket   Listen on the sockets that systemd gives, instead of addresses.\n"
+	"  --web.config.file=     File with certificates, users and headers, in the form of\n"
+	"                         Prometheus' exporter-toolkit. Read again when it changes.\n"
 	"  --web.telemetry-path=/metrics\n"
 	"                         Path under which the metrics are.\n"
+	"  --web.compression=auto\n"
+	"                         Pages in gzip for clients that take it: on, off, or auto, for "
+	"big\n"
+	"                         pages to other machines.\n"
+	"  --web.cut-timeout=50ms\n"
+	"                         How long a scrape waits for what was recorded before it, before "
+	"it\n"
+	"                         gets the last page.\n"
 	"\n"
 	"Log:\n"
 	"  --log.level=info       Least level that is written to stderr: debug, info, warn, "
@@ -73,7 +86,11 @@ static const char help[] =
 
 enum flag {
 	FLAG_LISTEN_ADDRESS = 256,
+	FLAG_SYSTEMD_SOCKET,
+	FLAG_WEB_CONFIG_FILE,
 	FLAG_TELEMETRY_PATH,
+	FLAG_COMPRESSION,
+	FLAG_CUT_TIMEOUT,
 	FLAG_DIR,
 	FLAG_NAMESPACE,
 	FLAG_LABEL_RANK,
@@ -100,7 +117,11 @@ static const struct option flags[] = {
 	LIMIT("worker-bytes", worker.bytes),
 	LIMIT("worker-string-bytes", worker.string_bytes),
 	{ "web.listen-address", required_argument, NULL, FLAG_LISTEN_ADDRESS },
+	{ "web.systemd-socket", no_argument, NULL, FLAG_SYSTEMD_SOCKET },
+	{ "web.config.file", required_argument, NULL, FLAG_WEB_CONFIG_FILE },
 	{ "web.telemetry-path", required_argument, NULL, FLAG_TELEMETRY_PATH },
+	{ "web.compression", required_argument, NULL, FLAG_COMPRESSION },
+	{ "web.cut-timeout", required_argument, NULL, FLAG_CUT_TIMEOUT },
 	{ "dir", required_argument, NULL, FLAG_DIR },
 	{ "namespace", required_argument, NULL, FLAG_NAMESPACE },
 	{ "label.rank", no_argument, NULL, FLAG_LABEL_RANK },
@@ -138,16 +159,76 @@ static int take_limit(struct options *options, int flag)
 	return -EINVAL;
 }
 
-/* Says what is wrong; what is not a string is parsed on the way. */
-static int take_flag(struct options *options, int flag, enum options_next *next)
+static int take_listen_address(struct options *options)
+{
+	if (options->listen_count == HTTP_LISTENERS_MAX) {
+		fprintf(stderr, "--web.listen-address: more than %d of them\n", HTTP_LISTENERS_MAX);
+		return -EINVAL;
+	}
+	options->listen_addresses[options->listen_count++] = optarg;
+	return 0;
+}
+
+static int take_compression(struct options *options)
+{
+	static const char *const names[] = {
+		[HTTP_COMPRESSION_AUTO] = "auto",
+		[HTTP_COMPRESSION_ON] = "on",
+		[HTTP_COMPRESSION_OFF] = "off",
+	};
+
+	for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); i++) {
+		if (strcmp(optarg, names[i]) == 0) {
+			options->compression = (enum http_compression)i;
+			return 0;
+		}
+	}
+	fprintf(stderr, "--web.compression: '%s' is none of auto, on, off\n", optarg);
+	return -EINVAL;
+}
+
+static int take_cut_timeout(struct options *options)
+{
+	uint64_t timeout_ns;
+
+	if (quantity_duration(&timeout_ns, optarg) && timeout_ns <= CUT_TIMEOUT_MAX_MS * CLOCK_MS) {
+		options->cut_timeout_ms = (int)(timeout_ns / CLOCK_MS);
+		return 0;
+	}
+	fprintf(stderr,
+		"--web.cut-timeout: '%s' is no duration such as 50ms or 2s, up to a minute\n",
+		optarg);
+	return -EINVAL;
+}
+
+/* Says what is wrong. */
+static int take_web_flag(struct options *options, int flag)
 {
 	switch (flag) {
 	case FLAG_LISTEN_ADDRESS:
-		options->listen_address = optarg;
+		return take_listen_address(options);
+	case FLAG_SYSTEMD_SOCKET:
+		options->systemd_socket = true;
+		return 0;
+	case FLAG_WEB_CONFIG_FILE:
+		options->web_config_file = optarg;
 		return 0;
 	case FLAG_TELEMETRY_PATH:
 		options->telemetry_path = optarg;
 		return 0;
+	case FLAG_COMPRESSION:
+		return take_compression(options);
+	case FLAG_CUT_TIMEOUT:
+		return take_cut_timeout(options);
+	default: /* getopt_long has said what */
+		return -EINVAL;
+	}
+}
+
+/* Says what is wrong; the level is parsed on the way. */
+static int take_flag(struct options *options, int flag, enum options_next *next)
+{
+	switch (flag) {
 	case FLAG_DIR:
 		options->dir = optarg;
 		return 0;
@@ -177,8 +258,9 @@ static int take_flag(struct options *options, int flag, enum options_next *next)
 		fputs(help, stdout);
 		*next = OPTIONS_EXIT_OK;
 		return 0;
-	default: /* of '?' getopt_long has said what */
-		return flag >= FLAG_LIMIT ? take_limit(options, flag) : -EINVAL;
+	default:
+		return flag >= FLAG_LIMIT ? take_limit(options, flag)
+					  : take_web_flag(options, flag);
 	}
 }
 
@@ -216,6 +298,15 @@ static int check(const struct options *options)
 			options->name_space, NAMESPACE_MAX);
 		return -EINVAL;
 	}
+	if (options->systemd_socket && options->listen_count) {
+		fprintf(stderr,
+			"--web.systemd-socket and --web.listen-address: only one of them\n");
+		return -EINVAL;
+	}
+	if (options->web_config_file && !*options->web_config_file) {
+		fprintf(stderr, "--web.config.file: is empty\n");
+		return -EINVAL;
+	}
 	if (!*options->dir) {
 		fprintf(stderr, "--dir: is empty\n");
 		return -EINVAL;
@@ -245,7 +336,7 @@ enum options_next options_parse(struct options *options, int argc, char **argv)
 	enum options_next next = OPTIONS_RUN;
 
 	*options = (struct options){
-		.listen_address = OPTIONS_LISTEN_DEFAULT,
+		.cut_timeout_ms = 50,
 		.telemetry_path = "/metrics",
 		.dir = environment("KVTAP_DIR", "/dev/shm"),
 		.name_space = environment("KVTAP_NAMESPACE", "default"),
@@ -253,7 +344,10 @@ enum options_next options_parse(struct options *options, int argc, char **argv)
 		.idle_timeout_ns = OPTIONS_IDLE_NS,
 		.limits = budget_defaults,
 	};
-	if (read_flags(options, argc, argv, &next) == 0)
+	int rc = read_flags(options, argc, argv, &next);
+	if (!options->listen_count)
+		options->listen_addresses[options->listen_count++] = OPTIONS_LISTEN_DEFAULT;
+	if (rc == 0)
 		return next;
 	fputs("try 'kvtap-exporter --help'\n", stderr);
 	return OPTIONS_EXIT_USAGE;

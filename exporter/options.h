@@ -4,19 +4,27 @@
 #define KVTAP_EXPORTER_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "budget.h"
+#include "http.h"
 #include "log.h"
 
 #define OPTIONS_LISTEN_DEFAULT "127.0.0.1:18827"
 #define OPTIONS_IDLE_NS (3600 * 1000000000ull)
 
 struct options {
-	const char *listen_address;  /* --web.listen-address=HOST:PORT; ":PORT" is all addresses */
-	const char *telemetry_path;  /* --web.telemetry-path=/metrics */
-	const char *dir;	     /* --dir=/dev/shm, else KVTAP_DIR */
-	const char *name_space;	     /* --namespace=default, else KVTAP_NAMESPACE */
+	/* --web.listen-address=HOST:PORT, once for each; ":PORT" is all addresses; or unix:/path */
+	const char *listen_addresses[HTTP_LISTENERS_MAX];
+	size_t listen_count;
+	bool systemd_socket;		   /* --web.systemd-socket, instead of addresses */
+	const char *telemetry_path;	   /* --web.telemetry-path=/metrics */
+	const char *web_config_file;	   /* --web.config.file=; NULL: none */
+	enum http_compression compression; /* --web.compression=auto */
+	int cut_timeout_ms;		   /* --web.cut-timeout=50ms */
+	const char *dir;		   /* --dir=/dev/shm, else KVTAP_DIR */
+	const char *name_space;		   /* --namespace=default, else KVTAP_NAMESPACE */
 	bool rank_label;	     /* --label.rank: keep workers of one engine apart by rank */
 	enum log_level log_level;    /* --log.level=info */
 	uint64_t idle_timeout_ns;    /* --series.idle-timeout=1h; 0: never */

@@ -51,6 +51,11 @@ static bool declare_reasons(struct self *self)
 		REFUSALS(REFUSAL_TEXT)
 #undef REFUSAL_TEXT
 	};
+	static const char *const closure[] = {
+#define CLOSE_TEXT(id, text) text,
+		CLOSE_REASONS(CLOSE_TEXT)
+#undef CLOSE_TEXT
+	};
 
 	for (int i = 1; i < REFUSALS_COUNT; i++) {
 		self->refused[i] =
@@ -66,6 +71,13 @@ static bool declare_reasons(struct self *self)
 				"Segments that were not or not fully trusted, by reason.", "reason",
 				kvtap_reject_text(i));
 		if (!self->rejected[i])
+			return false;
+	}
+	for (int i = 0; i < CLOSE_REASON_COUNT; i++) {
+		self->closed[i] = declare(self->table, KVTAP_COUNTER, "kvtap_http_closed_total",
+					  "Connections that were cut off or refused, by reason.",
+					  "reason", closure[i]);
+		if (!self->closed[i])
 			return false;
 	}
 	return true;
@@ -124,10 +136,15 @@ void self_add_rejected(struct self *self, enum kvtap_reject reason)
 		add(self, self->rejected[reason], 1);
 }
 
+static void count(struct self *self, struct series *series, uint64_t *counted, uint64_t total)
+{
+	add(self, series, total - *counted);
+	*counted = total;
+}
+
 void self_count(struct self *self, enum self_id id, uint64_t total)
 {
-	self_add(self, id, total - self->counted[id]);
-	self->counted[id] = total;
+	count(self, self->series[id], &self->counted[id], total);
 }
 
 void self_set(struct self *self, enum self_id id, double value)
@@ -139,6 +156,15 @@ void self_set(struct self *self, enum self_id id, double value)
 	else
 		memcpy(&series->sum[NUMBER_DOUBLE].word[0], &value, sizeof(value));
 	series_touch(self->table, series);
+}
+
+void self_set_http(struct self *self, struct http_counts counts)
+{
+	self_set(self, SELF_HTTP_CONNECTIONS, counts.connections);
+	self_count(self, SELF_HTTP_UNAUTHORIZED, counts.unauthorized);
+	self_set(self, SELF_WEB_CONFIG_GOOD, counts.config_good);
+	for (int i = 0; i < CLOSE_REASON_COUNT; i++)
+		count(self, self->closed[i], &self->closed_counted[i], counts.closed[i]);
 }
 
 void self_observe_ns(struct self *self, enum self_id id, uint64_t duration_ns)

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "http.h"
 #include "kvtap_reader.h"
 #include "process.h"
 #include "reduce.h"
@@ -56,6 +57,11 @@
 	  "Pages that stayed as they were because responses held all buffers.")                    \
 	X(PAGES_BYTES, GAUGE, "kvtap_pages_memory_bytes",                                          \
 	  "Memory for the pages of all formats and encodings.")                                    \
+	X(HTTP_CONNECTIONS, GAUGE, "kvtap_http_connections", "Connections that are open.")         \
+	X(HTTP_UNAUTHORIZED, COUNTER, "kvtap_http_unauthorized_total",                             \
+	  "Requests without a right user and password.")                                           \
+	X(WEB_CONFIG_GOOD, GAUGE, "kvtap_web_config_last_reload_successful",                       \
+	  "Whether the web configuration was good when it was last read; 1 without one.")          \
 	X(CPU_SECONDS, COUNTER, "process_cpu_seconds_total",                                       \
 	  "Total user and system CPU time spent in seconds.")                                      \
 	X(OPEN_FDS, GAUGE, "process_open_fds", "Number of open file descriptors.")                 \
@@ -82,6 +88,8 @@ struct self {
 	uint64_t counted[SELF_COUNT]; /* by self_count() */
 	struct series *refused[REFUSALS_COUNT];
 	struct series *rejected[KVTAP_REJECT_COUNT];
+	struct series *closed[CLOSE_REASON_COUNT];
+	uint64_t closed_counted[CLOSE_REASON_COUNT];
 	struct process process;
 };
 
@@ -95,6 +103,8 @@ void self_add_rejected(struct self *self, enum kvtap_reject reason);
 void self_count(struct self *self, enum self_id id, uint64_t total);
 /* self_set - a gauge, or the process's own CPU time */
 void self_set(struct self *self, enum self_id id, double value);
+/* self_set_http - what is counted in HTTP's threads */
+void self_set_http(struct self *self, struct http_counts counts);
 void self_observe_ns(struct self *self, enum self_id id, uint64_t duration_ns);
 /* self_update - read the process and the table, before a page is made */
 void self_update(struct self *self);

@@ -268,6 +268,28 @@ KVTAP_API void kvtap_reader_resume_losses(struct kvtap_reader *reader,
 /* kvtap_reader_told - all losses that were told since the segment was made */
 KVTAP_API struct kvtap_losses kvtap_reader_told(const struct kvtap_reader *reader);
 
+/* A word of a segment that changes when its worker records or declares, and what was taken of it. */
+struct kvtap_watch {
+	const KVTAP_ATOMIC(uint64_t) * word;
+	uint64_t taken;
+};
+
+/**
+ * kvtap_reader_watch - all such words of a worker
+ * @watch: [room]; what is written points into the reader's mapping and is valid until it is closed
+ *
+ * Returns: how many there are, also if there is no room for all of them.
+ */
+KVTAP_API size_t kvtap_reader_watch(const struct kvtap_reader *reader, struct kvtap_watch *watch,
+				    size_t room);
+/**
+ * kvtap_watch_quiet - whether nothing was recorded or declared that was not taken then
+ *
+ * Threads: MT-safe, also while the readers are used, but not while one of them is closed.
+ * Returns: false also if a file was truncated.
+ */
+KVTAP_API bool kvtap_watch_quiet(const struct kvtap_watch *watch, size_t count);
+
 enum kvtap_life {
 	KVTAP_ALIVE = 1,
 	KVTAP_CLOSED = 2, /* ended cleanly */

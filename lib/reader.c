@@ -426,15 +426,19 @@ void kvtap_reader_resume(struct kvtap_reader *reader, uint32_t ring, uint64_t po
 		reader->ring[ring].tail = position;
 }
 
-static bool add_losses(const _Atomic(uint64_t) *const from[3], uint64_t sum[3])
+/* Add the words of one place, and keep the first and the last of them. */
+static bool add_losses(const _Atomic(uint64_t) *const from[3], uint64_t sum[3], uint64_t *lost,
+		       uint64_t *refused)
 {
-	for (int i = 0; i < 3; i++) {
-		uint64_t value = 0;
+	uint64_t value[3] = { 0 };
 
-		if (from[i] && !kvtap_guard_load64(from[i], &value))
+	for (int i = 0; i < 3; i++) {
+		if (from[i] && !kvtap_guard_load64(from[i], &value[i]))
 			return false;
-		sum[i] += value;
+		sum[i] += value[i];
 	}
+	*lost = value[0];
+	*refused = value[2];
 	return true;
 }
 
@@ -455,14 +459,15 @@ int kvtap_reader_losses(struct kvtap_reader *reader, struct kvtap_losses *losses
 	const _Atomic(uint64_t) *const ringless[3] = { &live->lost_records, &live->lost_bytes,
 						       NULL };
 	uint64_t now[3] = { 0 };
-	bool ok = add_losses(ringless, now);
+	uint64_t none;
+	bool ok = add_losses(ringless, now, &reader->ringless_lost, &none);
 
 	for (uint32_t i = 0; i < kvtap_reader_rings(reader) && ok; i++) {
 		const struct kvtap_ring_header *ring = kvtap_reader_ring_at(reader, i);
 		const _Atomic(uint64_t) *const from[3] = { &ring->lost_records, &ring->lost_bytes,
 							   &ring->refused_records };
 
-		ok = add_losses(from, now);
+		ok = add_losses(from, now, &reader->ring[i].lost, &reader->ring[i].refused);
 	}
 	*losses = (struct kvtap_losses){ 0 };
 	if (!ok)

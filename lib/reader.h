@@ -49,10 +49,11 @@ int kvtap_reader_parse(struct kvtap_reader_dictionary *dictionary, uint64_t used
 void kvtap_reader_dictionary_free(struct kvtap_reader_dictionary *dictionary);
 
 struct kvtap_reader_ring {
-	uint64_t tail;	     /* private copy of what this reader wrote */
-	uint64_t folds;	     /* fold sequence when its blocks began to be read */
-	uint64_t folds_read; /* the same, of the last time they were read to the end */
-	uint64_t *applied;   /* [overflow_bytes / 8] words applied of each block; NULL: none yet */
+	uint64_t tail;		/* private copy of what this reader wrote */
+	uint64_t folds;		/* fold sequence when its blocks began to be read */
+	uint64_t folds_read;	/* the same, of the last time they were read to the end */
+	uint64_t lost, refused; /* as the ring counted them when losses were told last */
+	uint64_t *applied; /* [overflow_bytes / 8] words applied of each block; NULL: none yet */
 };
 
 struct kvtap_reader {
@@ -67,6 +68,7 @@ struct kvtap_reader {
 	bool judged;		    /* the first judgement is a thorough one */
 	enum kvtap_reject unbacked; /* why the next ring is not read */
 	struct kvtap_losses told;
+	uint64_t ringless_lost; /* of told, what the header counts */
 	uint32_t rings;
 	struct kvtap_reader_ring *ring; /* [ring_max] */
 	uint64_t *block;		/* one block, as kvtap_block_view.now */

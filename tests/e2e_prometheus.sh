@@ -61,7 +61,7 @@ value() {
 }
 
 export KVTAP_DIR=$place
-"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 2>"$place/exporter.log" &
+"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=5s 2>"$place/exporter.log" &
 pids+=($!)
 wait_for listens "$place/exporter.log" 'msg=Listening'
 exporter=$address

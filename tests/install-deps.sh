@@ -9,7 +9,7 @@
 # what is needed: fails if it is needed to build, and goes on if only tests are going to be skipped.
 set -euo pipefail
 
-build='gcc make libc6-dev libmicrohttpd-dev liburcu-dev zlib1g-dev'
+build='gcc make libc6-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev liburcu-dev zlib1g-dev'
 check='g++ clang clang-format libclang-rt-14-dev binutils pkg-config prometheus curl mandoc
 	python3-prometheus-client'
 

@@ -69,11 +69,13 @@ static bool read_log(struct exporter *exporter)
 static _Noreturn void run(int stderr_fd, const char *path, const char *const *flags)
 {
 	char dir[128];
-	const char *argv[FLAGS_MAX + 4] = { path, "--web.listen-address=127.0.0.1:0", dir };
-	size_t count = 3;
+	/* on a machine that is busy with other tests a scrape is to wait, not to get an older page */
+	const char *argv[FLAGS_MAX + 5] = { path, "--web.listen-address=127.0.0.1:0",
+					    "--web.cut-timeout=60s", dir };
+	size_t count = 4;
 
 	snprintf(dir, sizeof(dir), "--dir=%s", test_folder());
-	for (; flags && *flags && count < FLAGS_MAX + 3; flags++)
+	for (; flags && *flags && count < FLAGS_MAX + 4; flags++)
 		argv[count++] = *flags;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(stderr_fd, STDERR_FILENO);

@@ -46,7 +46,7 @@ void parts_render(struct parts *exporter)
 
 void parts_scrape(struct parts *exporter)
 {
-	discover_poll(exporter->discover);
+	discover_poll(exporter->discover, true);
 	drain_pass(exporter->drain, true);
 	parts_render(exporter);
 }

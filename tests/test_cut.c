@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_cut.c - a scrape waits for the drain's next pass, and for no more than its time-out */
+/* test_cut.c - a scrape is answered by the drain's next pass, or at its deadline */
 #include "../exporter/cut.h"
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "test.h"
 
-#define NEVER_MS 60000 /* longer than a test may take */
+#define NEVER_NS UINT64_MAX
 #define REQUESTERS 4
 #define REQUESTS 500
 
@@ -18,11 +19,6 @@ static bool is_readable(const struct cut *cut, int timeout_ms)
 	struct pollfd polled = { .fd = cut_fd(cut), .events = POLLIN };
 
 	return poll(&polled, 1, timeout_ms) == 1;
-}
-
-static void *request_one(void *cut)
-{
-	return cut_request(cut, NEVER_MS) ? cut : NULL;
 }
 
 static pthread_t start(void *(*run)(void *), void *arg)
@@ -41,26 +37,54 @@ static void *join(pthread_t thread)
 	return result;
 }
 
+/* A request that notes how it was answered, and wakes who waits for that. */
+struct asked {
+	struct cut_waiter waiter;
+	sem_t answered;
+	int answers;
+	bool in_time;
+};
+
+static void note_answer(struct cut_waiter *waiter, bool in_time)
+{
+	struct asked *asked = (struct asked *)waiter; /* its first member */
+
+	asked->answers++;
+	asked->in_time = in_time;
+	sem_post(&asked->answered);
+}
+
+static void request(struct cut *cut, struct asked *asked, uint64_t deadline_ns)
+{
+	*asked = (struct asked){ .waiter = { .deadline_ns = deadline_ns, .answer = note_answer } };
+	CHECK_EQ(sem_init(&asked->answered, 0, 0), 0);
+	cut_request(cut, &asked->waiter);
+}
+
 TEST(cut_fd_is_quiet_when_nobody_asked)
 {
 	struct cut *cut = cut_create();
 
 	CHECK(!is_readable(cut, 0));
 	CHECK_EQ(cut_begin(cut), 0);
+	CHECK(cut_expire(cut, UINT64_MAX) == UINT64_MAX);
 	cut_destroy(cut);
 }
 
-TEST(cut_request_returns_when_its_pass_has_ended)
+TEST(cut_request_is_answered_when_its_pass_has_ended)
 {
 	struct cut *cut = cut_create();
-	pthread_t requester = start(request_one, cut);
+	struct asked asked;
 
-	CHECK(is_readable(cut, NEVER_MS));
-	uint64_t request = cut_begin(cut);
-	CHECK_EQ(request, 1);
+	request(cut, &asked, NEVER_NS);
+	CHECK(is_readable(cut, 0));
+	uint64_t number = cut_begin(cut);
+	CHECK_EQ(number, 1);
 	CHECK(!is_readable(cut, 0));
-	cut_end(cut, request);
-	CHECK(join(requester));
+	CHECK_EQ(asked.answers, 0);
+	cut_end(cut, number);
+	CHECK_EQ(asked.answers, 1);
+	CHECK(asked.in_time);
 	CHECK_EQ(cut_timeouts(cut), 0);
 	cut_destroy(cut);
 }
@@ -68,25 +92,66 @@ TEST(cut_request_returns_when_its_pass_has_ended)
 TEST(cut_request_waits_for_another_pass_when_it_came_inside_one)
 {
 	struct cut *cut = cut_create();
-	uint64_t before = cut_begin(cut);
-	pthread_t requester = start(request_one, cut);
+	struct asked asked;
 
-	CHECK(is_readable(cut, NEVER_MS));
+	uint64_t before = cut_begin(cut);
+	request(cut, &asked, NEVER_NS);
 	cut_end(cut, before); /* a page that may lack what was recorded before the request */
+	CHECK_EQ(asked.answers, 0);
 	CHECK(is_readable(cut, 0));
 	cut_end(cut, cut_begin(cut));
-	CHECK(join(requester));
+	CHECK_EQ(asked.answers, 1);
 	cut_destroy(cut);
 }
 
-TEST(cut_request_gives_up_when_the_drain_does_not_answer)
+TEST(cut_expire_gives_up_those_whose_deadline_has_come)
 {
 	struct cut *cut = cut_create();
+	struct asked asked[3];
 
-	CHECK(!cut_request(cut, 0));
-	CHECK(!cut_request(cut, 20));
+	request(cut, &asked[0], 100);
+	request(cut, &asked[1], 300);
+	request(cut, &asked[2], 200);
+	CHECK_EQ(cut_expire(cut, 99), 100);
+	CHECK_EQ(cut_expire(cut, 200), 300);
+	CHECK(asked[0].answers == 1 && asked[1].answers == 0 && asked[2].answers == 1);
+	CHECK(!asked[0].in_time && !asked[2].in_time);
 	CHECK_EQ(cut_timeouts(cut), 2);
-	CHECK_EQ(cut_begin(cut), 2);
+	cut_end(cut, cut_begin(cut));
+	CHECK(asked[0].answers == 1 && asked[1].answers == 1 && asked[2].answers == 1);
+	CHECK(asked[1].in_time);
+	cut_destroy(cut);
+}
+
+TEST(cut_request_is_answered_at_once_when_the_drain_has_ended)
+{
+	struct cut *cut = cut_create();
+	struct asked before, after;
+
+	request(cut, &before, NEVER_NS);
+	cut_end(cut, UINT64_MAX);
+	CHECK_EQ(before.answers, 1);
+	request(cut, &after, NEVER_NS);
+	CHECK_EQ(after.answers, 1);
+	CHECK(after.in_time);
+	cut_destroy(cut);
+}
+
+static bool is_odd(void *context)
+{
+	return *(int *)context % 2;
+}
+
+TEST(cut_is_fresh_only_when_the_drain_says_so)
+{
+	struct cut *cut = cut_create();
+	int number = 1;
+
+	CHECK(!cut_fresh(cut));
+	cut_set_fresh(cut, is_odd, &number);
+	CHECK(cut_fresh(cut));
+	number++;
+	CHECK(!cut_fresh(cut));
 	cut_destroy(cut);
 }
 
@@ -103,7 +168,11 @@ static void *request_many(void *arg)
 
 	for (int i = 0; i < REQUESTS; i++) {
 		unsigned long mine = atomic_fetch_add(&crowd->recorded, 1) + 1;
-		CHECK(cut_request(crowd->cut, NEVER_MS));
+		struct asked asked;
+		request(crowd->cut, &asked, NEVER_NS);
+		while (sem_wait(&asked.answered) != 0)
+			;
+		CHECK(asked.in_time);
 		if (atomic_load(&crowd->published) < mine)
 			crowd->stale++;
 	}

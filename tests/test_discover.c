@@ -33,7 +33,7 @@ static struct discover *begin(struct seen *seen)
 	struct discover *discover;
 
 	CHECK_EQ(discover_open(&discover, test_folder(), "t", offer, seen), 0);
-	discover_poll(discover);
+	discover_poll(discover, true);
 	return discover;
 }
 
@@ -83,7 +83,7 @@ TEST(discover_offers_what_was_there_and_what_comes)
 	struct discover *discover = begin(&seen);
 	CHECK_EQ(seen.offers, 1);
 	publish("2.b.seg");
-	discover_poll(discover);
+	discover_poll(discover, true);
 	CHECK_EQ(seen.offers, 2);
 	CHECK_STR(seen.name, "2.b.seg");
 	end(discover);
@@ -95,12 +95,12 @@ TEST(discover_offers_a_segment_again_until_it_is_settled)
 	struct discover *discover = begin(&seen);
 
 	publish("1.a.seg");
-	discover_poll(discover);
+	discover_poll(discover, true);
 	seen.settles = true;
 	publish("1.a.tails"); /* an event */
-	discover_poll(discover);
+	discover_poll(discover, true);
 	publish("2.b.tails");
-	discover_poll(discover);
+	discover_poll(discover, true);
 	CHECK_EQ(seen.offers, 2);
 	CHECK_EQ(seen.first, 1);
 	end(discover);
@@ -112,9 +112,9 @@ TEST(discover_offers_a_name_again_when_the_file_is_another)
 	struct discover *discover = begin(&seen);
 
 	publish("1.a.seg");
-	discover_poll(discover);
+	discover_poll(discover, true);
 	publish("1.a.seg"); /* replaces it: the old inode can't be used again before */
-	discover_poll(discover);
+	discover_poll(discover, true);
 	CHECK_EQ(seen.first, 2);
 	end(discover);
 }
@@ -128,7 +128,7 @@ TEST(discover_offers_nothing_but_segments)
 	publish(".tmp.1.a.seg");
 	publish(".seg");
 	publish("seg");
-	discover_poll(discover);
+	discover_poll(discover, true);
 	CHECK_EQ(seen.offers, 0);
 	end(discover);
 }
@@ -141,9 +141,9 @@ TEST(discover_finds_a_folder_that_was_replaced)
 
 	snprintf(other, sizeof(other), "%s/other", test_folder());
 	CHECK_EQ(rename(path(""), other), 0);
-	discover_poll(discover); /* makes the folder anew and watches it */
+	discover_poll(discover, true); /* makes the folder anew and watches it */
 	publish("1.a.seg");
-	discover_poll(discover);
+	discover_poll(discover, true);
 	CHECK_EQ(seen.offers, 1);
 	end(discover);
 }

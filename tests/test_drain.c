@@ -174,7 +174,7 @@ TEST(drain_gives_up_a_segment_that_was_truncated_and_serves_the_others)
 
 	parts_begin(&exporter, false);
 	worker((struct script){ .engine = "0", .metric = KVTAP_COUNTER, .records = 4 });
-	discover_poll(exporter.discover); /* opened and mapped */
+	discover_poll(exporter.discover, true); /* opened and mapped */
 	snprintf(command, sizeof(command), "truncate -s 4096 %s/kvtap.default/*.seg",
 		 test_folder());
 	CHECK_EQ(system(command), 0);
@@ -326,7 +326,7 @@ static void pass_without_memory(struct parts *exporter, bool closes)
 	}
 	for (int i = 0; i < 3; i++)
 		kvtap_add(short_tap, series, 1);
-	discover_poll(exporter->discover);
+	discover_poll(exporter->discover, true);
 	short_tap_closes = closes;
 	short_of_memory = true;
 	drain_pass(exporter->drain, true);

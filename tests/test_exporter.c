@@ -114,6 +114,46 @@ TEST(exporter_serves_what_its_flags_say)
 	exporter_forget("b");
 }
 
+/* ---- what a scrape holds ---- */
+
+static int count_found(struct exporter *exporter)
+{
+	int count = 0;
+
+	exporter_says(exporter, ""); /* reads on */
+	for (const char *at = exporter->log; (at = strstr(at, "Worker found")); at++)
+		count++;
+	return count;
+}
+
+/* A worker that the exporter has found and drained after its last page, which no scrape waits for. */
+TEST(exporter_shows_a_worker_that_came_since_the_last_page)
+{
+	struct exporter exporter;
+
+	exporter_start(&exporter, NULL);
+	for (int i = 0; i < 10; i++) {
+		struct kvtap_options options = small_options();
+		char engine[16], key[48];
+		struct kvtap *tap;
+
+		snprintf(engine, sizeof(engine), "%d", i);
+		options.engine = engine;
+		free(exporter_scrape(&exporter));
+		CHECK_EQ(kvtap_open(&tap, &options), 0);
+		snprintf(key, sizeof(key), "came_total{engine=\"%d\"}", i);
+		kvtap_add(tap, counter_series(tap, "came"), 1);
+		while (i % 2 && count_found(&exporter) <= i)
+			;
+		char *page = exporter_scrape(&exporter);
+		CHECK(page_value(page, key) == 1);
+		free(page);
+		kvtap_close(tap);
+	}
+	page_wait(&exporter, "kvtap_workers", 0);
+	exporter_finish(&exporter);
+}
+
 /* ---- its end ---- */
 
 TEST(exporter_drains_and_answers_what_is_in_flight_when_it_is_told_to_stop)

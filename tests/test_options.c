@@ -9,7 +9,7 @@
 
 #include "test.h"
 
-#define ARGUMENTS_MAX 8
+#define ARGUMENTS_MAX 20
 
 static char printed[16384]; /* by the last parse, on the stream that it captured */
 static struct options options;
@@ -19,7 +19,7 @@ static enum options_next parse(int fd, const char *words)
 {
 	char *argv[ARGUMENTS_MAX + 2] = { (char[]){ "kvtap-exporter" } }, *state;
 	int argc = 1, copy = dup(fd), file = memfd_create("printed", MFD_CLOEXEC);
-	char line[256];
+	char line[1024];
 
 	/* the strings of options are borrowed from here, so it must outlive the call */
 	static char kept[sizeof(line)];
@@ -60,7 +60,12 @@ TEST(options_are_the_defaults_when_nothing_is_given)
 {
 	unsetenv("KVTAP_DIR");
 	check_taken("");
-	CHECK_STR(options.listen_address, "127.0.0.1:18827");
+	CHECK_EQ(options.listen_count, 1);
+	CHECK_STR(options.listen_addresses[0], "127.0.0.1:18827");
+	CHECK(!options.systemd_socket);
+	CHECK(!options.web_config_file);
+	CHECK_EQ(options.compression, HTTP_COMPRESSION_AUTO);
+	CHECK_EQ(options.cut_timeout_ms, 50);
 	CHECK_STR(options.telemetry_path, "/metrics");
 	CHECK_STR(options.dir, "/dev/shm");
 	CHECK_STR(options.name_space, "default");
@@ -72,12 +77,55 @@ TEST(options_take_each_flag_when_given_with_an_equals_sign)
 {
 	check_taken("--web.listen-address=:0 --web.telemetry-path=/m --dir=/d --namespace=n "
 		    "--label.rank --log.level=debug");
-	CHECK_STR(options.listen_address, ":0");
+	CHECK_EQ(options.listen_count, 1);
+	CHECK_STR(options.listen_addresses[0], ":0");
 	CHECK_STR(options.telemetry_path, "/m");
 	CHECK_STR(options.dir, "/d");
 	CHECK_STR(options.name_space, "n");
 	CHECK(options.rank_label);
 	CHECK_EQ(options.log_level, LOG_LEVEL_DEBUG);
+}
+
+TEST(options_take_the_flags_of_the_web_when_given)
+{
+	check_taken("--web.config.file=w.yml --web.compression=on --web.cut-timeout=2s "
+		    "--web.listen-address=:1 --web.listen-address unix:/s");
+	CHECK_STR(options.web_config_file, "w.yml");
+	CHECK_EQ(options.compression, HTTP_COMPRESSION_ON);
+	CHECK_EQ(options.cut_timeout_ms, 2000);
+	CHECK_EQ(options.listen_count, 2);
+	CHECK_STR(options.listen_addresses[0], ":1");
+	CHECK_STR(options.listen_addresses[1], "unix:/s");
+	check_taken("--web.systemd-socket --web.compression=off --web.cut-timeout=0ms");
+	CHECK(options.systemd_socket);
+	CHECK_EQ(options.compression, HTTP_COMPRESSION_OFF);
+	CHECK_EQ(options.cut_timeout_ms, 0);
+}
+
+TEST(options_refuse_flags_of_the_web_when_they_are_malformed)
+{
+	check_refused("--web.compression=gzip", "'gzip'");
+	check_refused("--web.cut-timeout=50", "'50'");
+	check_refused("--web.cut-timeout=ms", "'ms'");
+	check_refused("--web.cut-timeout=1.5s", "'1.5s'");
+	check_refused("--web.cut-timeout=61s", "up to a minute");
+	check_refused("--web.cut-timeout=99999999h", "99999999h");
+	check_refused("--web.config.file=", "--web.config.file");
+	check_refused("--web.systemd-socket --web.listen-address=:1", "only one");
+}
+
+TEST(options_take_sixteen_addresses_and_no_more)
+{
+	char words[] = "--web.listen-address=:1 --web.listen-address=:2 --web.listen-address=:3 "
+		       "--web.listen-address=:4 --web.listen-address=:5 --web.listen-address=:6 ";
+	char all[sizeof(words) * 3];
+
+	strcpy(all, words);
+	strcat(all, words);
+	check_taken(all);
+	CHECK_EQ(options.listen_count, 12);
+	strcat(all, words);
+	check_refused(all, "more than 16");
 }
 
 TEST(options_take_a_value_when_it_is_the_next_argument)
@@ -181,6 +229,10 @@ TEST(options_help_names_every_flag_when_asked)
 	static const char *const flags[] = {
 		"--web.listen-address=127.0.0.1:18827",
 		"--web.telemetry-path=/metrics",
+		"--web.systemd-socket",
+		"--web.config.file=",
+		"--web.compression=auto",
+		"--web.cut-timeout=50ms",
 		"--dir=/dev/shm",
 		"--namespace=default",
 		"--label.rank",

@@ -223,6 +223,32 @@ TEST(reader_refuses_rings_that_are_holes_without_filling_them)
 	end();
 }
 
+/* Segments of layout 1.0: the tails file has more behind the tails, and the feature bit is not set. */
+TEST(reader_reads_a_segment_of_the_last_version)
+{
+	struct kvtap_tails_header header;
+	struct kvtap_record record[16];
+	enum kvtap_reject why;
+	uint32_t none = 0;
+
+	begin();
+	int fd = openat(folder, name, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(pwrite(fd, &none, 2, offsetof(struct kvtap_segment_header, minor)), 2);
+	CHECK_EQ(pwrite(fd, &none, 4, offsetof(struct kvtap_segment_header, feature_incompat)), 4);
+	close(fd);
+	fd = openat(folder, tails_name, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	header.reserved0 = header.tails_bytes; /* where the applied words were */
+	header.tails_bytes += SMALL_RINGS * SMALL_OVERFLOW;
+	CHECK_EQ(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
+	CHECK_EQ(ftruncate(fd, (off_t)header.tails_bytes), 0);
+	close(fd);
+	struct kvtap_reader *reader = open_good();
+	CHECK_EQ(kvtap_reader_fetch(reader, &why, 0, record, 16, NULL), 16);
+	kvtap_reader_close(reader);
+	end();
+}
+
 TEST(reader_file_with_a_second_name_is_refused)
 {
 	begin();
