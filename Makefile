@@ -6,7 +6,9 @@
 #   make check       all tests, unit and end to end (installs what they need); T=ring: only these
 #   make asan tsan   the unit tests under sanitizers
 #   make fuzz        libFuzzer over the segment image, FUZZ_SECONDS=60
-#   make bench       what recording costs; B=record: only these
+#   make soak        the exporter's memory while workers come and go, SOAK_SECONDS=120
+#   make bench       what recording and scraping cost; B=record: only these. make bench-deps installs
+#                    those whom scrapes are compared with
 #   make install     PREFIX=/usr/local DESTDIR=
 #   make deps        install the packages that are missing (Debian)
 #   make arrows symbols format-check format clean help
@@ -21,6 +23,7 @@ SECONDS ?= 10
 WORKERS ?= 2
 THREADS ?= 2
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 120
 flavour  = $(if $(filter gcc cc,$(1)),,-$(notdir $(lastword $(1))))
 BUILD   ?= build/$(MODE)$(call flavour,$(CC))
 Q       := $(if $(V),,@)
@@ -46,6 +49,7 @@ PARTS    := $(addprefix $(BUILD)/,support.a parts.a libkvtap.a)
 DEMO_OBJ := $(call objects,tests/demo/*.c)
 TESTS    := $(filter-out $(BUILD)/tests/test_main,$(call programs,tests/test_*.c))
 BENCHES  := $(call programs,bench/bench_*$(B)*.c)
+PEERS    := $(if $(wildcard /usr/include/prometheus/exposer.h),$(BUILD)/bench/peer_prometheus_cpp)
 FUZZERS  := $(call programs,tests/fuzz_*.c)
 DEMO     := $(if $(DEMO_OBJ),$(BUILD)/kvtap-demo)
 EXP_LIBS := -lmicrohttpd -lgnutls -lyaml -lcrypt -lurcu-bp -lurcu-cds -lz -lpthread -lm
@@ -54,7 +58,7 @@ PRODUCTS := $(addprefix $(BUILD)/,libkvtap.a libkvtap.so $(if $(EXP_OBJ),kvtap-e
 all: $(PRODUCTS)
 	@:
 tests: $(PRODUCTS) $(TESTS) $(call programs,tests/e2e_*.c)
-benches: $(BENCHES)
+benches: $(PRODUCTS) $(BENCHES) $(PEERS)
 
 $(BUILD)/lib/%.o: ALL_CFLAGS += -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec
 $(BUILD)/lib/record.o: ALL_CFLAGS += -fno-tree-slp-vectorize # see fill_transfer
@@ -93,6 +97,7 @@ $(BUILD)/kvtap-demo: $(DEMO_OBJ) $(BUILD)/libkvtap.a
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/test_main.o $(PARTS)
 	$(call link,,$(EXP_LIBS) -ldl)
 
+$(BUILD)/tests/e2e_scrapers: $(BUILD)/bench.a
 $(BUILD)/tests/e2e_%: $(BUILD)/tests/e2e_%.o $(BUILD)/support.a $(BUILD)/libkvtap.a
 	$(call link,,-lpthread -lm)
 
@@ -106,6 +111,10 @@ $(BUILD)/bench.a: $(filter-out $(BUILD)/bench/bench_%,$(call objects,bench/*.c))
 $(BUILD)/bench/bench.o: ALL_CFLAGS += -DBENCH_FLAGS='"$(CFLAGS)"'
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench.a $(BUILD)/parts.a $(BUILD)/libkvtap.a
 	$(call link,,$(EXP_LIBS))
+$(BUILD)/bench/peer_%: bench/peer_%.cpp
+	@mkdir -p $(@D)
+	$(call SAY,CXX)
+	$Q$(CXX) -O2 -Wall -Wextra -o $@ $< -lprometheus-cpp-pull -lprometheus-cpp-core
 
 # ---- what to do with them ----
 
@@ -118,6 +127,9 @@ export BUILD RUNNER T
 
 deps:
 	@tests/install-deps.sh build check
+
+bench-deps:
+	@tests/install-deps.sh build bench
 
 demo:
 	@tests/install-deps.sh build
@@ -145,6 +157,10 @@ fuzz: deps
 
 fuzz-run: $(FUZZERS)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
+
+soak: deps
+	@+$(MAKE) --no-print-directory tests
+	@SOAK_SECONDS=$(SOAK_SECONDS) tests/soak.sh
 
 bench: benches
 	@export BENCH_COMMIT=$$(git describe --always --dirty 2>/dev/null); \
@@ -179,6 +195,6 @@ clean:
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
-.PHONY: all tests benches deps demo check unit asan tsan fuzz fuzz-run bench arrows symbols format format-check install clean help
+.PHONY: all tests benches deps bench-deps demo check unit asan tsan fuzz fuzz-run soak bench arrows symbols format format-check install clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -7,28 +7,14 @@
  * One line a sample: its key, a blank, its value to the last digit. The rings are so small that some
  * of the records are folded. Not a test: tests/e2e_prometheus.sh runs it.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "support_load.h"
-#include "test.h"
 
 #define SHARDS 2
 #define BURST 300 /* records, 100 times a second */
-
-/* what CHECK calls; here is no runner */
-void test_fail(const char *file, int line, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "%s:%d: ", file, line);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	exit(1);
-}
 
 static void print_sample(void *context, const char *key, unsigned digits, uint64_t value)
 {

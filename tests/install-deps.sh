@@ -4,6 +4,7 @@
 #
 #   tests/install-deps.sh build         to build, run and install kvtap
 #   tests/install-deps.sh build check   and to run its tests
+#   tests/install-deps.sh build bench   and those that its benches compare it with
 #
 # Says nothing and does nothing when all are there. Without apt, or without the right to use it, says
 # what is needed: fails if it is needed to build, and goes on if only tests are going to be skipped.
@@ -11,7 +12,8 @@ set -euo pipefail
 
 build='gcc make libc6-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev liburcu-dev zlib1g-dev'
 check='g++ clang clang-format libclang-rt-14-dev binutils pkg-config prometheus curl mandoc
-	python3-prometheus-client'
+	python3 python3-prometheus-client python3-protobuf'
+bench='g++ nginx-light prometheus-cpp-dev'
 
 missing() { # package...
 	local package
@@ -23,7 +25,7 @@ missing() { # package...
 	done
 }
 
-# Packages of services (prometheus) must not start them: only their programs are wanted.
+# Packages of services (prometheus, nginx) must not start them: only their programs are wanted.
 install_packages() {
 	local policy=/usr/sbin/policy-rc.d made=
 	echo "installing: $*" >&2
@@ -47,8 +49,9 @@ for group in "$@"; do
 	case $group in
 	build) groups+=" $build" ;;
 	check) groups+=" $check" ;;
+	bench) groups+=" $bench" ;;
 	*)
-		echo "usage: $0 [build] [check]" >&2
+		echo "usage: $0 [build] [check] [bench]" >&2
 		exit 2
 		;;
 	esac

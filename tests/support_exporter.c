@@ -93,10 +93,9 @@ static int port_in(const char *log)
 	return colon ? atoi(colon + 1) : 0;
 }
 
-void exporter_start(struct exporter *exporter, const char *const *flags)
+void exporter_begin(struct exporter *exporter, const char *const *flags)
 {
 	const char *path = exporter_path();
-	int64_t deadline_ms = now_ms() + START_MS;
 	int ends[2];
 
 	CHECK(path);
@@ -109,8 +108,14 @@ void exporter_start(struct exporter *exporter, const char *const *flags)
 		run(ends[1], path, flags);
 	close(ends[1]);
 	CHECK_EQ(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+}
+
+void exporter_await(struct exporter *exporter)
+{
+	int64_t deadline_ms = now_ms() + START_MS;
+
 	while (!exporter->port) {
-		struct pollfd said = { .fd = ends[0], .events = POLLIN };
+		struct pollfd said = { .fd = exporter->stderr_fd, .events = POLLIN };
 		int64_t left_ms = deadline_ms - now_ms();
 
 		CHECK(left_ms > 0 && poll(&said, 1, (int)left_ms) == 1);
@@ -119,6 +124,12 @@ void exporter_start(struct exporter *exporter, const char *const *flags)
 				  exporter->log ? exporter->log : "");
 		exporter->port = port_in(exporter->log);
 	}
+}
+
+void exporter_start(struct exporter *exporter, const char *const *flags)
+{
+	exporter_begin(exporter, flags);
+	exporter_await(exporter);
 }
 
 static void forget(struct exporter *exporter)

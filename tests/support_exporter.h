@@ -28,6 +28,9 @@ const char *exporter_path(void);
  * @flags: more of its command line, NULL-terminated; NULL: none
  */
 void exporter_start(struct exporter *exporter, const char *const *flags);
+/* exporter_begin - the same without the wait; exporter_await - the wait */
+void exporter_begin(struct exporter *exporter, const char *const *flags);
+void exporter_await(struct exporter *exporter);
 
 /* exporter_stop - SIGTERM; fails unless it exits with 0 in 10 s */
 void exporter_stop(struct exporter *exporter);

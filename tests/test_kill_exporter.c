@@ -250,11 +250,11 @@ TEST_TIMEOUT(kill_exporter_at_every_instruction_of_a_drain_of_all_kinds, 900)
 /* ---- a worker's end ---- */
 
 /* Starts and ends are long: all of its points are for KILL_POINTS=all, and take some minutes. */
-static uint32_t stride(void)
+static uint32_t stride(uint32_t points)
 {
-	const char *points = getenv("KILL_POINTS");
+	const char *asked = getenv("KILL_POINTS");
 
-	return points && !strcmp(points, "all") ? 0 : 10;
+	return asked && !strcmp(asked, "all") ? 0 : points;
 }
 
 /* Another life, in which no worker was judged yet: it is then in the first pass. */
@@ -278,7 +278,7 @@ static void act_end(void)
 TEST_TIMEOUT(kill_exporter_at_every_instruction_of_a_workers_end, 900)
 {
 	run(&(struct trace_scenario){ "exporter worker's end", prepare_end, act_end, NULL,
-				      killed_few, stride() });
+				      killed_few, stride(10) });
 }
 
 /* ---- starting ---- */
@@ -298,7 +298,7 @@ static void act_start(void)
 TEST_TIMEOUT(kill_exporter_at_every_instruction_of_its_first_start, 900)
 {
 	run(&(struct trace_scenario){ "exporter first start", prepare_first_start, act_start, NULL,
-				      killed_few, stride() });
+				      killed_few, stride(10) });
 }
 
 static void prepare_recovery(void)
@@ -310,8 +310,8 @@ static void prepare_recovery(void)
 	create(&victim);
 }
 
-TEST_TIMEOUT(kill_exporter_at_every_instruction_of_its_recovery, 900)
+TEST_TIMEOUT(kill_exporter_at_every_instruction_of_its_recovery, 3600)
 {
 	run(&(struct trace_scenario){ "exporter recovery", prepare_recovery, act_start, NULL,
-				      killed_few, stride() });
+				      killed_few, stride(40) });
 }
