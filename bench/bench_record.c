@@ -268,7 +268,7 @@ static uint32_t declare_one(enum series series)
 
 	if (series == OFFLOAD || series == NIXL) {
 		rc = kvtap_builtin(run.collector.tap, &id,
-				   series == NIXL ? KVTAP_NIXL_TRANSFER : KVTAP_OFFLOAD_LOAD);
+				   series == NIXL ? KVTAP_NIXL_TRANSFER : KVTAP_OFFLOAD_LOAD, NULL);
 	} else {
 		enum kvtap_metric metric = series == COUNTER ? KVTAP_COUNTER
 					   : series == GAUGE ? KVTAP_GAUGE

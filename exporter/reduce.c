@@ -13,7 +13,7 @@
 
 #include "clock.h"
 
-_Static_assert(KVTAP_FEEDS_MAX <= 16, "reduce_target.over_budget");
+_Static_assert(KVTAP_FEEDS_MAX <= 32, "reduce_target.over_budget");
 
 static enum number_part part_of(const struct kvtap_cell *cell)
 {

@@ -35,7 +35,7 @@ struct reduce_target {
 	struct series_table *table; /* of the series */
 	struct series **cell;	    /* [plan->cells]; NULL: not exposed; of a gauge the child */
 	/* bit by cell: for want of room, not for a conflict, it is not exposed or a series "other" */
-	uint16_t over_budget;
+	uint32_t over_budget;
 	bool other; /* a cell is a series "other" */
 };
 

@@ -186,7 +186,7 @@ static int make_target(struct worker *worker, struct series_table *table,
 			return rc;
 		}
 		if (rc == -ENOSPC)
-			target->over_budget |= (uint16_t)(1u << i);
+			target->over_budget |= 1u << i;
 		if (target->cell[i])
 			series_hold(table, target->cell[i]);
 		target->other |= rc == -ENOSPC && target->cell[i];

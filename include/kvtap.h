@@ -71,6 +71,7 @@ struct kvtap_options {
 	const char *model_name; /* constant labels of every series; NULL: the label is not there */
 	const char *engine;
 	const char *rank;    /* identifies the worker beside its engine; shown only on request */
+	uint32_t groups;     /* KVTAP_GROUP_*: built-in families that are there from the start */
 	uint32_t ring_slots; /* a power of two, 16 to 2^20; default 4096 (256 KiB a thread) */
 	uint32_t ring_max;   /* recording threads at once, at most 1024; default 128 */
 	/* a ring's arena, a multiple of 4096, at most 16 MiB; default 60 KiB (see README) */
@@ -128,6 +129,55 @@ enum kvtap_gauge_mode {
 	KVTAP_GAUGE_ALL = 9,
 };
 
+/* What a family's values are. Bytes and counts are whole numbers in the interval log. */
+enum kvtap_unit {
+	KVTAP_UNIT_NONE = 0,
+	KVTAP_UNIT_SECONDS = 1,
+	KVTAP_UNIT_BYTES = 2,
+	KVTAP_UNIT_COUNT = 3,
+	KVTAP_UNIT_RATIO = 4,
+};
+
+/* How the exporter's interval log sums up a connector's interval: the forms of vLLM's classes. */
+enum kvtap_summary {
+	KVTAP_SUMMARY_FAMILIES = 1, /* what its families got, each: OffloadingConnectorStats */
+	KVTAP_SUMMARY_NIXL = 2,	    /* NixlKVConnectorStats */
+	KVTAP_SUMMARY_MOONCAKE = 3, /* MooncakeKVConnectorStats */
+	KVTAP_SUMMARY_MOONCAKE_STORE = 4, /* MooncakeStoreConnectorStats */
+	KVTAP_SUMMARY_HF3FS = 5,	  /* HF3FSKVConnectorStats */
+};
+
+/* What a kind of transfer or a family is in the summary of its connector. */
+enum kvtap_role {
+	KVTAP_ROLE_NONE = 0,
+	KVTAP_ROLE_TRANSFER = 1,	    /* kind */
+	KVTAP_ROLE_RECEIVE = 2,		    /* kind, of which the failures are told */
+	KVTAP_ROLE_SAVE = 3,		    /* kind */
+	KVTAP_ROLE_LOAD = 4,		    /* kind */
+	KVTAP_ROLE_OPERATION = 5,	    /* kind with the labels operation and status */
+	KVTAP_ROLE_FAILED_NOTIFICATION = 6, /* counter */
+	KVTAP_ROLE_EXPIRED_REQUEST = 7,	    /* counter */
+};
+
+struct kvtap_connector {
+	const char *name; /* at most 255 bytes; as the log shows it beside others */
+	enum kvtap_summary summary;
+};
+
+/**
+ * kvtap_connector_declare - declare whose transfers are summed up together in the interval log
+ * @tap:       borrowed
+ * @id:        for the field connector of families and kinds of this tap; 0 on error
+ * @connector: copied
+ *
+ * Declaring the same again gives the same id.
+ *
+ * Returns: 0, or -EINVAL (no name, an unknown summary), -E2BIG, -EEXIST (the name with another
+ * summary), -ENOSPC, -ENODEV, -ENOMEM as kvtap_family_declare.
+ */
+KVTAP_API int kvtap_connector_declare(struct kvtap *tap, uint32_t *id,
+				      const struct kvtap_connector *connector);
+
 struct kvtap_family {
 	const char *
 		name; /* [a-zA-Z_:][a-zA-Z0-9_:]*, at most 255; a counter's _total may be left out */
@@ -139,6 +189,9 @@ struct kvtap_family {
 	const double *bounds; /* [bound_count], histogram: increasing, finite; +Inf is implied */
 	size_t bound_count;   /* at most 64 */
 	enum kvtap_gauge_mode gauge_mode; /* of a gauge */
+	enum kvtap_unit unit;
+	uint32_t connector; /* id: the interval log shows it with this one's; 0: not */
+	enum kvtap_role role;
 };
 
 /**
@@ -173,14 +226,33 @@ enum kvtap_field {
 	KVTAP_FIELD_SUBMIT = 5,
 	KVTAP_FIELD_QUEUE = 6,
 	KVTAP_FIELD_DEVICE = 7, /* duration - submit - queue, at least 0 */
+	KVTAP_FIELD_FAILED_DESCRIPTORS = 8,
+	KVTAP_FIELD_THROUGHPUT = 9, /* bytes a second, at most 2^64 - 1; a duration of 0 is 1 ns */
 };
 
-enum kvtap_when { KVTAP_WHEN_OK = 0, KVTAP_WHEN_FAILED = 1, KVTAP_WHEN_ALWAYS = 2 };
+/* How a transfer ended. Others, up to 255, are failures of the caller's own. */
+enum kvtap_status {
+	KVTAP_OK = 0,
+	KVTAP_FAILED = 1, /* for a reason that is none of the following, or unknown */
+	KVTAP_TIMED_OUT = 2,
+	KVTAP_PEER_LOST = 3, /* the peer is gone, or refused */
+	KVTAP_NO_SPACE = 4,  /* where it should have gone */
+	KVTAP_CANCELLED = 5,
+};
+
+/* For transfers of which status. */
+enum kvtap_when {
+	KVTAP_WHEN_OK = 0,
+	KVTAP_WHEN_FAILED = 1,
+	KVTAP_WHEN_ALWAYS = 2,
+	KVTAP_WHEN_STATUS = 0x40, /* | status, 0 to 63: exactly this one */
+	KVTAP_WHEN_FROM = 0x80,	  /* | status, 0 to 127: this one and those above it */
+};
 
 struct kvtap_feed {
 	uint32_t family; /* id of a counter or histogram of this tap */
 	enum kvtap_field field;
-	enum kvtap_when when; /* for transfers of which status */
+	uint32_t when; /* enum kvtap_when */
 	/*
 	 * [label_count of the family]: a fixed value, or NULL: the value of the kind's label of the
 	 * same name. NULL as a whole: all by name.
@@ -192,8 +264,10 @@ struct kvtap_kind {
 	const char *name;		/* as a metric name; for messages and tools */
 	const char *const *label_names; /* [label_count] */
 	size_t label_count;
-	const struct kvtap_feed *feeds; /* [feed_count], 1 to 16 */
+	const struct kvtap_feed *feeds; /* [feed_count], 1 to 32 */
 	size_t feed_count;
+	uint32_t connector; /* id: the interval log sums it up with this one's; 0: not */
+	enum kvtap_role role;
 };
 
 /**
@@ -227,31 +301,58 @@ KVTAP_API int kvtap_family_series(struct kvtap *tap, uint32_t *series, uint32_t 
 KVTAP_API int kvtap_kind_series(struct kvtap *tap, uint32_t *series, uint32_t kind,
 				const char *const *label_values, size_t label_count);
 
-enum kvtap_builtin {
-	KVTAP_OFFLOAD_LOAD = 1,	 /* transfers; vllm:kv_offload_load_{bytes,time,size} */
-	KVTAP_OFFLOAD_STORE = 2, /* transfers; vllm:kv_offload_store_{bytes,time,size} */
-	KVTAP_NIXL_TRANSFER = 3, /* transfers; vllm:nixl_{xfer_time_seconds,...}; a failed
-					      * one only counts in vllm:nixl_num_failed_transfers */
-	KVTAP_NIXL_FAILED_NOTIFICATIONS = 4, /* counter */
-	KVTAP_NIXL_EXPIRED_REQUESTS = 5,     /* counter */
+/*
+ * Built-in families, in groups as vLLM's connectors have them: names, labels, buckets and help are
+ * vLLM's own. A group that is asked for in kvtap_options.groups is there from the start, as in vLLM:
+ * NIXL's, HF3FS's and the deprecated families with series at 0, the others without a series.
+ */
+#define KVTAP_GROUP_OFFLOAD 0x01u	     /* vllm:kv_offload_{load,store,lookup,allocation}_* */
+#define KVTAP_GROUP_OFFLOAD_DEPRECATED 0x02u /* the same by transfer_type */
+#define KVTAP_GROUP_OFFLOAD_CPU 0x04u	     /* vllm:kv_offload_cpu_*, kv_offload_stores_skipped */
+#define KVTAP_GROUP_TIERING 0x08u	     /* vllm:kv_offload_tiering_* */
+#define KVTAP_GROUP_NIXL 0x10u		     /* vllm:nixl_* */
+#define KVTAP_GROUP_MOONCAKE_STORE 0x20u     /* vllm:mooncake_store_* */
+#define KVTAP_GROUP_HF3FS 0x40u		     /* vllm:hf3fs_* */
+#define KVTAP_GROUP_KVTAP 0x80u /* kvtap_transfer_*, fed by the transfers of all groups */
+
+/* Kinds of transfer. All other built-ins are families, by the names that vLLM gives them. */
+#define KVTAP_OFFLOAD_LOAD "vllm:kv_offload_load"
+#define KVTAP_OFFLOAD_STORE "vllm:kv_offload_store"
+#define KVTAP_TIERING_READ "vllm:kv_offload_tiering_read"   /* promotions; label tier */
+#define KVTAP_TIERING_WRITE "vllm:kv_offload_tiering_write" /* cascades; label tier */
+#define KVTAP_NIXL_TRANSFER "vllm:nixl_transfer"
+#define KVTAP_MOONCAKE_SEND "vllm:mooncake_send" /* families of the group KVTAP alone */
+#define KVTAP_MOONCAKE_RECEIVE "vllm:mooncake_receive"
+#define KVTAP_MOONCAKE_STORE "vllm:mooncake_store" /* labels operation, status */
+#define KVTAP_HF3FS_SAVE "vllm:hf3fs_save"
+#define KVTAP_HF3FS_LOAD "vllm:hf3fs_load"
+
+/* NULL: not given. tier and peer may be given for any transfer, for the group KVTAP's families. */
+struct kvtap_builtin_labels {
+	const char *tier, *peer, *operation, *status;
 };
 
 /**
- * kvtap_builtin - declare one of vLLM's families as vLLM names it, and get its series
- * @tap:     borrowed
- * @series:  what a record names; 0 on error
- * @builtin: which
+ * kvtap_builtin - the series of a built-in family or kind of transfer
+ * @tap:    borrowed
+ * @series: what a record names; 0 on error
+ * @name:   of a family without _total, or one of the kinds above
+ * @labels: NULL: none
  *
- * Returns: 0, -EINVAL (not one of the above), else as kvtap_kind_declare.
+ * Declares the group it belongs to, unless it was asked for at open.
+ *
+ * Returns: 0, -EINVAL (unknown name, a label that is missing or that it doesn't have), else as
+ * kvtap_kind_declare.
  */
-KVTAP_API int kvtap_builtin(struct kvtap *tap, uint32_t *series, enum kvtap_builtin builtin);
+KVTAP_API int kvtap_builtin(struct kvtap *tap, uint32_t *series, const char *name,
+			    const struct kvtap_builtin_labels *labels);
 
 /* ---- recording ---------------------------------------------------------------------------- */
 
 /* One transfer: one cache line. */
 struct kvtap_transfer {
 	uint32_t series; /* of a kind */
-	uint8_t status;	 /* 0 ok, else a failure class of the caller's */
+	uint8_t status;	 /* enum kvtap_status */
 	uint8_t reserved0[3];
 	uint64_t end_ns; /* CLOCK_MONOTONIC at completion; 0: now */
 	uint64_t duration_ns;
@@ -259,8 +360,8 @@ struct kvtap_transfer {
 	uint64_t queue_ns;  /* part of duration: waiting before the device began */
 	uint64_t bytes;
 	uint32_t descriptors;
-	uint32_t reserved1;
-	uint64_t request_id; /* request or job, 0 for none */
+	uint32_t failed_descriptors; /* of descriptors */
+	uint64_t request_id;	     /* request or job, 0 for none */
 };
 
 /**

@@ -41,9 +41,11 @@
 #define KVTAP_SEGMENT_MAGIC "\x89KVTAP\r\n"
 #define KVTAP_TAILS_MAGIC "\x89KVTLS\r\n"
 #define KVTAP_LAYOUT_MAJOR 1 /* another one is refused */
-#define KVTAP_LAYOUT_MINOR 1 /* additions that an older reader may ignore; 1: gauge modes */
+#define KVTAP_LAYOUT_MINOR 2 /* 1: gauge modes; 2: KVTAP_CONNECTORS, units */
 /* feature_incompat: the reader itself remembers what it applied of overflow blocks and losses */
 #define KVTAP_READER_REMEMBERS 1u
+/* feature_incompat: connectors, more feeds, and fields and conditions of feeds since minor 2 */
+#define KVTAP_CONNECTORS 2u
 
 #define KVTAP_SEGMENT_SUFFIX ".seg"
 #define KVTAP_TAILS_SUFFIX ".tails"
@@ -59,12 +61,13 @@
 #define KVTAP_SEGMENT_MAX (64ull << 30)
 #define KVTAP_FAMILIES_MAX 1024
 #define KVTAP_KINDS_MAX 256
+#define KVTAP_CONNECTORS_MAX 64
 #define KVTAP_SERIES_MAX 65536
 #define KVTAP_NAME_MAX 255    /* bytes of a metric or label name */
 #define KVTAP_STRING_MAX 4096 /* bytes of a help text or a label value */
 #define KVTAP_LABELS_MAX 16   /* label names of a family or a kind; constant labels of a tap */
 #define KVTAP_BOUNDS_MAX 64   /* finite bucket bounds of a histogram */
-#define KVTAP_FEEDS_MAX 16    /* families that one transfer record feeds */
+#define KVTAP_FEEDS_MAX 32    /* families that one transfer record feeds */
 
 enum kvtap_segment_state {
 	KVTAP_SEGMENT_OPENING = 0, /* never seen under the final name */
@@ -94,8 +97,8 @@ struct kvtap_record {
 	uint64_t queue_ns;  /* time queued before the device began */
 	uint64_t bytes;
 	uint32_t descriptors;
-	uint32_t reserved;
-	uint64_t request_id; /* request or job, 0 for none */
+	uint32_t failed_descriptors; /* of descriptors */
+	uint64_t request_id;	     /* request or job, 0 for none */
 };
 
 struct kvtap_segment_header {
@@ -184,25 +187,29 @@ enum kvtap_entry_type {
 	KVTAP_ENTRY_KIND = 3, /* struct kvtap_feed_entry[count]; name, labels names, fixed values */
 	KVTAP_ENTRY_FAMILY_SERIES = 4, /* target family; labels values */
 	KVTAP_ENTRY_KIND_SERIES = 5,   /* target kind; labels values */
+	KVTAP_ENTRY_CONNECTOR = 6,     /* metric: enum kvtap_summary; name */
 };
 
 /*
  * Dictionary entry: this head, the fixed part named above, then the strings, each a uint32_t length
  * and that many bytes without a NUL. Families, kinds and series are numbered from 1 in the order in
- * which they stand here; an entry refers only to earlier ones.
+ * which they stand here, and so are connectors; an entry refers only to earlier ones.
  */
 struct kvtap_entry {
 	uint32_t bytes; /* with this head; a multiple of 8 */
 	uint16_t type;
 	uint8_t metric; /* family: enum kvtap_metric */
-	uint8_t flags;	/* family: KVTAP_FAMILY_LAZY; of a gauge its mode above it */
-	uint32_t target;
+	uint8_t flags; /* family: KVTAP_FAMILY_LAZY, above it a gauge's mode, above that the unit */
+	uint32_t target; /* family and kind: connector or 0, above it the role */
 	uint16_t labels;
 	uint16_t count;
 };
 
 #define KVTAP_ENTRY_MODE_SHIFT 1 /* enum kvtap_gauge_mode in flags; 0 is what minor 0 has there */
 #define KVTAP_ENTRY_MODE_MASK 0xf
+#define KVTAP_ENTRY_UNIT_SHIFT 5 /* enum kvtap_unit in flags */
+#define KVTAP_ENTRY_UNIT_MASK 0x7
+#define KVTAP_ENTRY_ROLE_SHIFT 16 /* enum kvtap_role in target */
 #define KVTAP_LABEL_FIXED 0xff
 
 struct kvtap_feed_entry {
@@ -246,7 +253,7 @@ KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, submit_ns) == 24, "record");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, queue_ns) == 32, "record");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, bytes) == 40, "record");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, descriptors) == 48, "record");
-KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, reserved) == 52, "record");
+KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, failed_descriptors) == 52, "record");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_record, request_id) == 56, "record");
 
 KVTAP_LAYOUT_ASSERT(sizeof(struct kvtap_segment_header) == 384, "header");

@@ -78,7 +78,9 @@ struct kvtap_cell {
 struct kvtap_plan {
 	uint32_t words; /* of a block, with word[0] */
 	uint32_t cells;
-	uint8_t op; /* enum kvtap_op that records of it have */
+	uint8_t op;	    /* enum kvtap_op that records of it have */
+	uint8_t role;	    /* enum kvtap_role in its connector's summary; unknown ones are none */
+	uint16_t connector; /* id; 0: none */
 	struct kvtap_cell cell[KVTAP_FEEDS_MAX];
 };
 
@@ -114,13 +116,25 @@ struct kvtap_family_view {
 	struct kvtap_text name, help; /* name: checked against the charset */
 	uint8_t metric, flags;
 	uint8_t gauge_mode; /* enum kvtap_gauge_mode; of a newer minor version: the default */
+	uint8_t unit;	    /* enum kvtap_unit; of a newer minor version: none */
+	uint8_t role;	    /* enum kvtap_role; of a newer minor version: none */
+	uint16_t connector; /* id; 0: none */
 	uint16_t labels, bounds;
 	const struct kvtap_text *label; /* [labels] names, checked */
 	const double *bound;		/* [bounds] finite and increasing */
 };
 
+struct kvtap_connector_view {
+	struct kvtap_text name; /* 1 to 255 bytes */
+	uint8_t summary;	/* enum kvtap_summary; of a newer minor version: by families */
+};
+
 struct kvtap_series_view {
 	const struct kvtap_plan *plan;
+	/* the labels of the kind, or of the family of a scalar series */
+	const struct kvtap_text *label; /* [labels] names */
+	struct kvtap_text label_value[KVTAP_LABELS_MAX];
+	uint16_t labels;
 	/* label values of each cell's family: value[cell * KVTAP_LABELS_MAX + label] */
 	struct kvtap_text value[KVTAP_FEEDS_MAX * KVTAP_LABELS_MAX];
 };
@@ -176,6 +190,9 @@ KVTAP_API const struct kvtap_text *kvtap_reader_constant(const struct kvtap_read
 KVTAP_API uint32_t kvtap_reader_families(const struct kvtap_reader *reader);
 KVTAP_API const struct kvtap_family_view *kvtap_reader_family(const struct kvtap_reader *reader,
 							      uint32_t id);
+/* kvtap_reader_connector - by an id from 1; NULL: no such */
+KVTAP_API const struct kvtap_connector_view *
+kvtap_reader_connector(const struct kvtap_reader *reader, uint32_t id);
 KVTAP_API uint32_t kvtap_reader_series_count(const struct kvtap_reader *reader);
 /* kvtap_reader_plan - what records of a series feed; NULL: no such series (yet) */
 KVTAP_API const struct kvtap_plan *kvtap_reader_plan(const struct kvtap_reader *reader,

@@ -113,15 +113,9 @@ static const struct kvtap_feed nixl_feeds[] = {
 };
 
 static const struct kvtap_kind kinds[] = {
-	[KVTAP_OFFLOAD_LOAD] = { .name = "vllm:kv_offload_load",
-				 .feeds = load_feeds,
-				 .feed_count = COUNT(load_feeds) },
-	[KVTAP_OFFLOAD_STORE] = { .name = "vllm:kv_offload_store",
-				  .feeds = store_feeds,
-				  .feed_count = COUNT(store_feeds) },
-	[KVTAP_NIXL_TRANSFER] = { .name = "vllm:nixl_transfer",
-				  .feeds = nixl_feeds,
-				  .feed_count = COUNT(nixl_feeds) },
+	{ .name = KVTAP_OFFLOAD_LOAD, .feeds = load_feeds, .feed_count = COUNT(load_feeds) },
+	{ .name = KVTAP_OFFLOAD_STORE, .feeds = store_feeds, .feed_count = COUNT(store_feeds) },
+	{ .name = KVTAP_NIXL_TRANSFER, .feeds = nixl_feeds, .feed_count = COUNT(nixl_feeds) },
 };
 
 static int declare_kind(struct kvtap *tap, uint32_t *series, const struct kvtap_kind *row)
@@ -151,18 +145,16 @@ static int declare_family(struct kvtap *tap, uint32_t *series, enum family famil
 	return rc < 0 ? rc : kvtap_family_series(tap, series, id, NULL, 0);
 }
 
-int kvtap_builtin(struct kvtap *tap, uint32_t *series, enum kvtap_builtin builtin)
+int kvtap_builtin(struct kvtap *tap, uint32_t *series, const char *name,
+		  const struct kvtap_builtin_labels *labels)
 {
-	switch (builtin) {
-	case KVTAP_OFFLOAD_LOAD:
-	case KVTAP_OFFLOAD_STORE:
-	case KVTAP_NIXL_TRANSFER:
-		return declare_kind(tap, series, &kinds[builtin]);
-	case KVTAP_NIXL_FAILED_NOTIFICATIONS:
-		return declare_family(tap, series, FAILED_NOTIFICATIONS);
-	case KVTAP_NIXL_EXPIRED_REQUESTS:
-		return declare_family(tap, series, EXPIRED_REQUESTS);
-	}
+	(void)labels;
+	for (size_t i = 0; i < COUNT(kinds); i++)
+		if (strcmp(kinds[i].name, name) == 0)
+			return declare_kind(tap, series, &kinds[i]);
+	for (size_t i = 0; i < COUNT(families); i++)
+		if (strcmp(families[i].name, name) == 0)
+			return declare_family(tap, series, (enum family)i);
 	*series = 0;
 	return -EINVAL;
 }

@@ -9,19 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "declare.h"
 #include "plan.h"
 #include "tap.h"
 
-static int complain(const struct kvtap *tap, int rc, const char *what, const char *name,
-		    const char *why)
+int kvtap_declare_complain(const struct kvtap *tap, int rc, const char *what, const char *name,
+			   const char *why)
 {
 	kvtap_tap_log(tap, KVTAP_LOG_ERROR, "declare: %s \"%.80s\": %s", what,
 		      name ? name : "(null)", why);
 	return rc;
 }
 
-/* With the lock held: private copy first, then the segment, which may be full. */
-static int append(struct kvtap *tap, const struct kvtap_entry_builder *entry, uint32_t id)
+/* Private copy first, then the segment, which may be full. */
+int kvtap_declare_append(struct kvtap *tap, const struct kvtap_entry_builder *entry, uint32_t id)
 {
 	uint64_t before = tap->dictionary.used;
 	int rc = -ENOSPC;
@@ -48,9 +49,10 @@ int kvtap_declare_constants(struct kvtap *tap)
 		kvtap_entry_string(&entry, tap->constant[i]);
 	rc = kvtap_entry_end(&entry);
 	if (rc < 0)
-		complain(tap, rc, "constant labels", "", "a value is longer than 4096 bytes");
+		kvtap_declare_complain(tap, rc, "constant labels", "",
+				       "a value is longer than 4096 bytes");
 	else
-		rc = append(tap, &entry, 1);
+		rc = kvtap_declare_append(tap, &entry, 1);
 	kvtap_entry_free(&entry);
 	return rc;
 }
@@ -72,6 +74,8 @@ static void free_declared(struct kvtap_declared *declared)
 
 void kvtap_declare_free(struct kvtap *tap)
 {
+	for (uint32_t i = 1; i <= tap->connectors; i++)
+		free(tap->connector[i]);
 	for (uint32_t i = 1; i <= tap->families; i++)
 		free_declared(tap->family[i]);
 	for (uint32_t i = 1; i <= tap->kinds; i++)
@@ -113,19 +117,22 @@ static int check_labels(const struct kvtap *tap, const char *what, const char *n
 			const char *const *names, size_t count, bool histogram)
 {
 	if (count > KVTAP_LABELS_MAX)
-		return complain(tap, -E2BIG, what, name, "more than 16 labels");
+		return kvtap_declare_complain(tap, -E2BIG, what, name, "more than 16 labels");
 	if (count && !names)
-		return complain(tap, -EINVAL, what, name, "label_names is NULL");
+		return kvtap_declare_complain(tap, -EINVAL, what, name, "label_names is NULL");
 	for (size_t i = 0; i < count; i++) {
 		if (!names[i] || !kvtap_label_name_valid(names[i], strlen(names[i]), histogram))
-			return complain(tap, -EINVAL, what, name,
-					"a label name is not [a-zA-Z_][a-zA-Z0-9_]*, or reserved");
+			return kvtap_declare_complain(tap, -EINVAL, what, name,
+						      "a label name is not [a-zA-Z_][a-zA-Z0-9_]*, "
+						      "or reserved");
 		if (is_constant(tap, names[i]))
-			return complain(tap, -EINVAL, what, name,
-					"a label is also a constant label of the tap");
+			return kvtap_declare_complain(tap, -EINVAL, what, name,
+						      "a label is also a constant label of the "
+						      "tap");
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(names[i], names[j]) == 0)
-				return complain(tap, -EINVAL, what, name, "a label name twice");
+				return kvtap_declare_complain(tap, -EINVAL, what, name,
+							      "a label name twice");
 	}
 	return 0;
 }
@@ -136,12 +143,12 @@ static int check_gauge_mode(const struct kvtap *tap, const struct kvtap_family *
 
 	if (family->gauge_mode > KVTAP_GAUGE_ALL ||
 	    (family->gauge_mode && family->metric != KVTAP_GAUGE))
-		return complain(tap, -EINVAL, "family", family->name,
-				"gauge_mode is unknown, or not of a gauge");
+		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+					      "gauge_mode is unknown, or not of a gauge");
 	for (size_t i = 0; all && i < family->label_count; i++)
 		if (strcmp(family->label_names[i], "pid") == 0)
-			return complain(tap, -EINVAL, "family", family->name,
-					"its gauge_mode adds the label pid");
+			return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+						      "its gauge_mode adds the label pid");
 	return 0;
 }
 
@@ -150,31 +157,49 @@ static int check_family(const struct kvtap *tap, const struct kvtap_family *fami
 	bool histogram = family->metric == KVTAP_HISTOGRAM;
 
 	if (!family->name || !kvtap_metric_name_valid(family->name, strlen(family->name)))
-		return complain(tap, -EINVAL, "family", family->name,
-				"the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most 255 bytes");
+		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+					      "the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most "
+					      "255 bytes");
 	if (family->metric < KVTAP_COUNTER || family->metric > KVTAP_HISTOGRAM ||
 	    (family->flags & ~KVTAP_FAMILY_LAZY))
-		return complain(tap, -EINVAL, "family", family->name, "unknown metric or flags");
+		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+					      "unknown metric or flags");
+	if ((unsigned)family->unit > KVTAP_UNIT_RATIO ||
+	    !kvtap_family_role_valid(family->role, (uint8_t)family->metric))
+		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+					      "unknown unit, or a role that a family of this "
+					      "metric can't have");
 	if (family->bound_count > KVTAP_BOUNDS_MAX)
-		return complain(tap, -E2BIG, "family", family->name, "more than 64 bounds");
+		return kvtap_declare_complain(tap, -E2BIG, "family", family->name,
+					      "more than 64 bounds");
 	if (family->bound_count && (!histogram || !family->bounds ||
 				    !kvtap_bounds_valid(family->bounds, family->bound_count)))
-		return complain(tap, -EINVAL, "family", family->name,
-				"bounds must be finite, increasing, and of a histogram");
+		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+					      "bounds must be finite, increasing, and of a "
+					      "histogram");
 	int rc = check_labels(tap, "family", family->name, family->label_names, family->label_count,
 			      histogram);
 	return rc ? rc : check_gauge_mode(tap, family);
 }
 
+/* Checked before it is published. */
+static uint32_t summary_target(uint32_t connector, enum kvtap_role role)
+{
+	return (connector & UINT16_MAX) | (uint32_t)role << KVTAP_ENTRY_ROLE_SHIFT;
+}
+
 static int build_family(struct kvtap_entry_builder *entry, const struct kvtap_family *family)
 {
-	struct kvtap_entry head = { .type = KVTAP_ENTRY_FAMILY,
-				    .metric = (uint8_t)family->metric,
-				    .flags = (uint8_t)(family->flags |
-						       (unsigned)family->gauge_mode
-							       << KVTAP_ENTRY_MODE_SHIFT),
-				    .labels = (uint16_t)family->label_count,
-				    .count = (uint16_t)family->bound_count };
+	struct kvtap_entry head = {
+		.type = KVTAP_ENTRY_FAMILY,
+		.metric = (uint8_t)family->metric,
+		.flags = (uint8_t)(family->flags |
+				   (unsigned)family->gauge_mode << KVTAP_ENTRY_MODE_SHIFT |
+				   (unsigned)family->unit << KVTAP_ENTRY_UNIT_SHIFT),
+		.target = summary_target(family->connector, family->role),
+		.labels = (uint16_t)family->label_count,
+		.count = (uint16_t)family->bound_count
+	};
 
 	kvtap_entry_begin(entry, &head);
 	kvtap_entry_bytes(entry, family->bounds, family->bound_count * sizeof(double));
@@ -190,6 +215,7 @@ static bool same_family(const struct kvtap_declared *declared, const struct kvta
 	const struct kvtap_cell *cell = &declared->plan.cell[0];
 
 	if (declared->metric != family->metric || declared->gauge_mode != family->gauge_mode ||
+	    declared->plan.connector != family->connector || declared->plan.role != family->role ||
 	    declared->labels != family->label_count || cell->bounds != family->bound_count)
 		return false;
 	for (uint32_t i = 0; i < declared->labels; i++)
@@ -216,6 +242,8 @@ static struct kvtap_declared *keep_family(const struct kvtap_family *family, uin
 	declared->metric = (uint8_t)family->metric;
 	declared->gauge_mode = (uint8_t)family->gauge_mode;
 	kvtap_plan_begin(&declared->plan, kvtap_plan_op(declared->metric));
+	declared->plan.connector = (uint16_t)family->connector;
+	declared->plan.role = (uint8_t)family->role;
 	kvtap_plan_cell(&declared->plan, id, declared->metric, 0, KVTAP_WHEN_ALWAYS, bound,
 			(uint32_t)family->bound_count, declared->limit);
 	return declared;
@@ -227,25 +255,31 @@ static int add_family(struct kvtap *tap, uint32_t *id, const struct kvtap_family
 	struct kvtap_declared *declared;
 	int rc;
 
+	if (family->connector > tap->connectors)
+		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
+					      "its connector is not declared");
 	for (uint32_t i = 1; i <= tap->families; i++) {
 		if (strcmp(tap->family[i]->name, family->name) != 0)
 			continue;
 		if (!same_family(tap->family[i], family))
-			return complain(tap, -EEXIST, "family", family->name,
-					"declared before with another metric, mode, labels or "
-					"bounds");
+			return kvtap_declare_complain(tap, -EEXIST, "family", family->name,
+						      "declared before with another metric, mode, "
+						      "labels, "
+						      "bounds, "
+						      "connector or role");
 		*id = i;
 		return 0;
 	}
 	if (tap->families == KVTAP_FAMILIES_MAX)
-		return complain(tap, -ENOSPC, "family", family->name, "more than 1024 families");
+		return kvtap_declare_complain(tap, -ENOSPC, "family", family->name,
+					      "more than 1024 families");
 	declared = keep_family(family, tap->families + 1);
 	if (!declared)
 		return -ENOMEM;
-	rc = append(tap, entry, tap->families + 1);
+	rc = kvtap_declare_append(tap, entry, tap->families + 1);
 	if (rc < 0) {
 		free_declared(declared);
-		return complain(tap, rc, "family", family->name, strerror(-rc));
+		return kvtap_declare_complain(tap, rc, "family", family->name, strerror(-rc));
 	}
 	tap->family[tap->families + 1] = declared;
 	kvtap_fence_seq_cst(); /* a fork child has all that is counted */
@@ -253,8 +287,7 @@ static int add_family(struct kvtap *tap, uint32_t *id, const struct kvtap_family
 	return 0;
 }
 
-/* A tap without a segment takes no declarations; NULL and a switched-off one do so silently. */
-static int unusable(struct kvtap *tap, uint32_t *id)
+int kvtap_declare_unusable(struct kvtap *tap, uint32_t *id)
 {
 	*id = 0;
 	return !tap || tap->disabled ? 1 : tap->id == KVTAP_ID_NONE ? -ENODEV : 0;
@@ -263,7 +296,7 @@ static int unusable(struct kvtap *tap, uint32_t *id)
 int kvtap_family_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_family *family)
 {
 	struct kvtap_entry_builder entry;
-	int rc = unusable(tap, id);
+	int rc = kvtap_declare_unusable(tap, id);
 
 	if (rc)
 		return rc > 0 ? 0 : rc;
@@ -274,7 +307,8 @@ int kvtap_family_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_fam
 	if (rc == 0)
 		rc = kvtap_tap_lock(tap);
 	else
-		complain(tap, rc, "family", family->name, "the help is longer than 4096 bytes");
+		kvtap_declare_complain(tap, rc, "family", family->name,
+				       "the help is longer than 4096 bytes");
 	if (rc == 0) {
 		rc = add_family(tap, id, family, &entry);
 		kvtap_tap_unlock(tap);
@@ -299,13 +333,13 @@ static int resolve_feed(const struct kvtap *tap, const struct kvtap_kind *kind,
 	const struct kvtap_declared *family;
 
 	if (feed->family == 0 || feed->family > tap->families)
-		return complain(tap, -EINVAL, "kind", kind->name,
-				"a feed's family is not declared");
+		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
+					      "a feed's family is not declared");
 	family = tap->family[feed->family];
-	if (family->metric == KVTAP_GAUGE || feed->field < KVTAP_FIELD_ONE ||
-	    feed->field > KVTAP_FIELD_DEVICE || (unsigned)feed->when > KVTAP_WHEN_ALWAYS)
-		return complain(tap, -EINVAL, "kind", kind->name,
-				"a feed has a gauge, or an unknown field or condition");
+	if (family->metric == KVTAP_GAUGE || !kvtap_feed_valid(feed->field, feed->when))
+		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
+					      "a feed has a gauge, or an unknown field or "
+					      "condition");
 	*entry = (struct kvtap_feed_entry){ .family = feed->family,
 					    .field = (uint8_t)feed->field,
 					    .when = (uint8_t)feed->when };
@@ -314,9 +348,10 @@ static int resolve_feed(const struct kvtap *tap, const struct kvtap_kind *kind,
 		int at = fixed ? KVTAP_LABEL_FIXED : find_label(kind, family->label_names[i]);
 
 		if (at < 0)
-			return complain(tap, -EINVAL, "kind", kind->name,
-					"a family's label is neither fixed nor a label of the "
-					"kind");
+			return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
+						      "a family's label is neither fixed nor a "
+						      "label of the "
+						      "kind");
 		entry->source[i] = (uint8_t)at;
 	}
 	return 0;
@@ -325,12 +360,17 @@ static int resolve_feed(const struct kvtap *tap, const struct kvtap_kind *kind,
 static int check_kind(const struct kvtap *tap, const struct kvtap_kind *kind)
 {
 	if (!kind->name || !kvtap_metric_name_valid(kind->name, strlen(kind->name)))
-		return complain(tap, -EINVAL, "kind", kind->name,
-				"the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most 255 bytes");
+		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
+					      "the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most "
+					      "255 bytes");
 	if (kind->feed_count == 0 || !kind->feeds)
-		return complain(tap, -EINVAL, "kind", kind->name, "it feeds nothing");
+		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name, "it feeds nothing");
 	if (kind->feed_count > KVTAP_FEEDS_MAX)
-		return complain(tap, -E2BIG, "kind", kind->name, "more than 16 feeds");
+		return kvtap_declare_complain(tap, -E2BIG, "kind", kind->name,
+					      "more than 32 feeds");
+	if (!kvtap_kind_role_valid(kind->role))
+		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
+					      "not a role of a kind");
 	return check_labels(tap, "kind", kind->name, kind->label_names, kind->label_count, false);
 }
 
@@ -338,11 +378,15 @@ static int build_kind(struct kvtap *tap, struct kvtap_entry_builder *entry,
 		      const struct kvtap_kind *kind)
 {
 	struct kvtap_entry head = { .type = KVTAP_ENTRY_KIND,
+				    .target = summary_target(kind->connector, kind->role),
 				    .labels = (uint16_t)kind->label_count,
 				    .count = (uint16_t)kind->feed_count };
 	int rc;
 
 	kvtap_entry_begin(entry, &head);
+	if (kind->connector > tap->connectors)
+		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
+					      "its connector is not declared");
 	for (size_t i = 0; i < kind->feed_count; i++) {
 		struct kvtap_feed_entry feed;
 
@@ -363,20 +407,26 @@ static int build_kind(struct kvtap *tap, struct kvtap_entry_builder *entry,
 				kvtap_entry_string(entry, feed->fixed_values[j]);
 	}
 	rc = kvtap_entry_end(entry);
-	return rc < 0 ? complain(tap, rc, "kind", kind->name, "a fixed label value is too long")
+	return rc < 0 ? kvtap_declare_complain(tap, rc, "kind", kind->name,
+					       "a fixed label value is too long")
 		      : 0;
 }
 
 static struct kvtap_declared *keep_kind(const struct kvtap *tap, const struct kvtap_kind *kind)
 {
-	struct kvtap_declared *declared = keep(kind->name, kind->label_names, kind->label_count,
-					       KVTAP_FEEDS_MAX * KVTAP_BOUNDS_MAX);
+	struct kvtap_declared *declared;
+	size_t limits = 0;
 	uint64_t *limit;
 
+	for (size_t i = 0; i < kind->feed_count; i++)
+		limits += tap->family[kind->feeds[i].family]->plan.cell[0].bounds;
+	declared = keep(kind->name, kind->label_names, kind->label_count, limits);
 	if (!declared)
 		return NULL;
 	limit = declared->limit;
 	kvtap_plan_begin(&declared->plan, KVTAP_OP_TRANSFER);
+	declared->plan.connector = (uint16_t)kind->connector;
+	declared->plan.role = (uint8_t)kind->role;
 	for (size_t i = 0; i < kind->feed_count; i++) {
 		const struct kvtap_feed *feed = &kind->feeds[i];
 		const struct kvtap_cell *cell = &tap->family[feed->family]->plan.cell[0];
@@ -400,13 +450,16 @@ static int add_kind(struct kvtap *tap, uint32_t *id, const struct kvtap_kind *ki
 		goto out;
 	for (uint32_t i = 1; i <= tap->kinds && !rc; i++)
 		if (strcmp(tap->kind[i]->name, kind->name) == 0)
-			rc = complain(tap, -EEXIST, "kind", kind->name,
-				      "declared before with other labels or feeds");
+			rc = kvtap_declare_complain(tap, -EEXIST, "kind", kind->name,
+						    "declared before with other labels, feeds, "
+						    "connector or "
+						    "role");
 	if (!rc && tap->kinds == KVTAP_KINDS_MAX)
-		rc = complain(tap, -ENOSPC, "kind", kind->name, "more than 256 kinds");
+		rc = kvtap_declare_complain(tap, -ENOSPC, "kind", kind->name,
+					    "more than 256 kinds");
 	if (!rc) {
 		declared = keep_kind(tap, kind);
-		rc = declared ? append(tap, &entry, tap->kinds + 1) : -ENOMEM;
+		rc = declared ? kvtap_declare_append(tap, &entry, tap->kinds + 1) : -ENOMEM;
 	}
 	if (rc < 0) {
 		free_declared(declared);
@@ -422,7 +475,7 @@ out:
 
 int kvtap_kind_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_kind *kind)
 {
-	int rc = unusable(tap, id);
+	int rc = kvtap_declare_unusable(tap, id);
 
 	if (rc)
 		return rc > 0 ? 0 : rc;
@@ -460,7 +513,7 @@ static int add_series(struct kvtap *tap, uint32_t *series, const struct kvtap_pl
 	if (tap->series == KVTAP_SERIES_MAX)
 		return -ENOSPC;
 	tap->plan[tap->series + 1] = plan;
-	rc = append(tap, entry, tap->series + 1);
+	rc = kvtap_declare_append(tap, entry, tap->series + 1);
 	if (rc < 0)
 		return rc;
 	kvtap_fence_seq_cst(); /* as in add_family */
@@ -484,9 +537,9 @@ static int declare_series(struct kvtap *tap, uint32_t *series, uint16_t type, ui
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = values[i] ? 0 : -EINVAL;
 	if (rc < 0) {
-		complain(tap, rc, of_kind ? "series of kind" : "series of family",
-			 declared ? declared->name : NULL,
-			 "no such id, or not its number of label values");
+		kvtap_declare_complain(tap, rc, of_kind ? "series of kind" : "series of family",
+				       declared ? declared->name : NULL,
+				       "no such id, or not its number of label values");
 		goto out;
 	}
 	rc = build_series(&entry, type, target, values, count);
@@ -494,7 +547,7 @@ static int declare_series(struct kvtap *tap, uint32_t *series, uint16_t type, ui
 		rc = add_series(tap, series, &declared->plan, &entry);
 	kvtap_entry_free(&entry);
 	if (rc < 0)
-		complain(tap, rc, "series of", declared->name, strerror(-rc));
+		kvtap_declare_complain(tap, rc, "series of", declared->name, strerror(-rc));
 out:
 	kvtap_tap_unlock(tap);
 	return rc;
@@ -503,7 +556,7 @@ out:
 int kvtap_family_series(struct kvtap *tap, uint32_t *series, uint32_t family,
 			const char *const *label_values, size_t label_count)
 {
-	int rc = unusable(tap, series);
+	int rc = kvtap_declare_unusable(tap, series);
 
 	if (rc)
 		return rc > 0 ? 0 : rc;
@@ -514,7 +567,7 @@ int kvtap_family_series(struct kvtap *tap, uint32_t *series, uint32_t family,
 int kvtap_kind_series(struct kvtap *tap, uint32_t *series, uint32_t kind,
 		      const char *const *label_values, size_t label_count)
 {
-	int rc = unusable(tap, series);
+	int rc = kvtap_declare_unusable(tap, series);
 
 	if (rc)
 		return rc > 0 ? 0 : rc;

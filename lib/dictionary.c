@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 
 /* At most this many entries, so the table is never more than half full. */
-#define ENTRIES_MAX (1 + KVTAP_FAMILIES_MAX + KVTAP_KINDS_MAX + KVTAP_SERIES_MAX)
+#define ENTRIES_MAX                                                                                \
+	(1 + KVTAP_FAMILIES_MAX + KVTAP_KINDS_MAX + KVTAP_SERIES_MAX + KVTAP_CONNECTORS_MAX)
 #define INDEX_SLOTS (1u << 18)
 
 _Static_assert(ENTRIES_MAX * 2 <= INDEX_SLOTS, "probing ends at an empty slot");

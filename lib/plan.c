@@ -22,6 +22,14 @@ double kvtap_field_unit(uint8_t field)
 	return field >= KVTAP_FIELD_DURATION && field <= KVTAP_FIELD_DEVICE ? NANOSECOND : 1;
 }
 
+uint64_t kvtap_plan_throughput(const struct kvtap_record *record)
+{
+	uint64_t duration_ns = record->duration_ns ? record->duration_ns : 1;
+	unsigned __int128 rate = (unsigned __int128)record->bytes * 1000000000 / duration_ns;
+
+	return rate > UINT64_MAX ? UINT64_MAX : (uint64_t)rate;
+}
+
 bool kvtap_cell_takes(const struct kvtap_cell *cell, uint8_t status)
 {
 	return kvtap_plan_takes(cell, status);
@@ -177,6 +185,25 @@ bool kvtap_label_name_valid(const char *name, size_t bytes, bool histogram)
 	if (!name_valid(name, bytes, false) || (bytes >= 2 && memcmp(name, "__", 2) == 0))
 		return false;
 	return !(histogram && bytes == 2 && memcmp(name, "le", 2) == 0);
+}
+
+bool kvtap_feed_valid(uint32_t field, uint32_t when)
+{
+	if (field < KVTAP_FIELD_ONE || field > KVTAP_FIELD_THROUGHPUT)
+		return false;
+	return when <= KVTAP_WHEN_ALWAYS || (when >= KVTAP_WHEN_STATUS && when <= UINT8_MAX);
+}
+
+bool kvtap_kind_role_valid(uint32_t role)
+{
+	return role <= KVTAP_ROLE_OPERATION;
+}
+
+bool kvtap_family_role_valid(uint32_t role, uint8_t metric)
+{
+	return role == KVTAP_ROLE_NONE ||
+	       (metric == KVTAP_COUNTER &&
+		(role == KVTAP_ROLE_FAILED_NOTIFICATION || role == KVTAP_ROLE_EXPIRED_REQUEST));
 }
 
 bool kvtap_bounds_valid(const double *bound, size_t bounds)

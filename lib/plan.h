@@ -17,6 +17,9 @@ void kvtap_plan_cell(struct kvtap_plan *plan, uint32_t family, uint8_t metric, u
 /* kvtap_plan_op - the op of records to a family of this metric */
 uint8_t kvtap_plan_op(uint8_t metric);
 
+/* kvtap_plan_throughput - bytes a second, rounded down; out of line, as it divides 128 bits */
+uint64_t kvtap_plan_throughput(const struct kvtap_record *record);
+
 /* ---- inline for the fold; kvtap_reader.h has the same for readers ---- */
 
 static inline uint64_t kvtap_plan_field(const struct kvtap_record *record, uint8_t field)
@@ -41,14 +44,25 @@ static inline uint64_t kvtap_plan_field(const struct kvtap_record *record, uint8
 			return 0;
 		rest = record->duration_ns - record->submit_ns;
 		return record->queue_ns > rest ? 0 : rest - record->queue_ns;
+	case KVTAP_FIELD_FAILED_DESCRIPTORS:
+		return record->failed_descriptors;
+	case KVTAP_FIELD_THROUGHPUT:
+		return kvtap_plan_throughput(record);
 	}
 	return 0;
 }
 
+/* The conditions of vLLM's own families first. */
 static inline bool kvtap_plan_takes(const struct kvtap_cell *cell, uint8_t status)
 {
-	return cell->when == KVTAP_WHEN_ALWAYS ||
-	       (status != 0) == (cell->when == KVTAP_WHEN_FAILED);
+	uint8_t when = cell->when;
+
+	if (when == KVTAP_WHEN_ALWAYS)
+		return true;
+	if (when < KVTAP_WHEN_STATUS)
+		return (status != 0) == (when == KVTAP_WHEN_FAILED);
+	return when < KVTAP_WHEN_FROM ? status == when - KVTAP_WHEN_STATUS
+				      : status >= when - KVTAP_WHEN_FROM;
 }
 
 /* Halving without a branch on the value: the steps depend on the number of bounds alone. */
@@ -81,6 +95,12 @@ static inline uint32_t kvtap_block_bytes(uint32_t words)
 }
 
 /* ---- checks that the writer makes on declarations and the reader on hostile bytes ---- */
+
+/* kvtap_feed_valid - whether field and condition are of this version */
+bool kvtap_feed_valid(uint32_t field, uint32_t when);
+/* kvtap_kind_role_valid, kvtap_family_role_valid - whether it may have the role */
+bool kvtap_kind_role_valid(uint32_t role);
+bool kvtap_family_role_valid(uint32_t role, uint8_t metric);
 
 bool kvtap_metric_name_valid(const char *name, size_t bytes);
 bool kvtap_label_name_valid(const char *name, size_t bytes, bool histogram);

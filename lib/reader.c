@@ -115,7 +115,7 @@ static enum kvtap_reject check_header(const struct kvtap_segment_header *header,
 		return KVTAP_REJECT_MAGIC;
 	if (header->major != KVTAP_LAYOUT_MAJOR)
 		return KVTAP_REJECT_VERSION;
-	if (header->feature_incompat & ~KVTAP_READER_REMEMBERS)
+	if (header->feature_incompat & ~(KVTAP_READER_REMEMBERS | KVTAP_CONNECTORS))
 		return KVTAP_REJECT_FEATURE;
 	if (header->segment_bytes != bytes || bytes > KVTAP_SEGMENT_MAX)
 		return KVTAP_REJECT_SIZE;

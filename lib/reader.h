@@ -13,6 +13,7 @@
 struct kvtap_reader_kind {
 	struct kvtap_plan plan;
 	uint16_t labels;
+	struct kvtap_text label[KVTAP_LABELS_MAX];
 	struct {
 		uint8_t source[KVTAP_LABELS_MAX];
 		struct kvtap_text fixed[KVTAP_LABELS_MAX];
@@ -27,7 +28,9 @@ struct kvtap_reader_family {
 struct kvtap_reader_series {
 	const struct kvtap_plan *plan;
 	const struct kvtap_reader_kind *kind; /* NULL: of a family */
-	const struct kvtap_text *value;	      /* in the order of the target's labels */
+	const struct kvtap_text *label;	      /* [labels] names, of the target */
+	uint16_t labels;
+	const struct kvtap_text *value; /* in the order of the target's labels */
 };
 
 struct kvtap_reader_dictionary {
@@ -36,9 +39,10 @@ struct kvtap_reader_dictionary {
 	uint64_t capacity;
 	bool begun; /* the constants were read */
 	struct kvtap_text constant[2 * KVTAP_LABELS_MAX];
-	uint32_t constants, families, kinds, series, series_capacity;
+	uint32_t constants, families, kinds, connectors, series, series_capacity;
 	struct kvtap_reader_family *family[KVTAP_FAMILIES_MAX];
 	struct kvtap_reader_kind *kind[KVTAP_KINDS_MAX];
+	struct kvtap_connector_view connector[KVTAP_CONNECTORS_MAX];
 	struct kvtap_reader_series *one; /* [series_capacity] */
 	void **block;			 /* allocations to free */
 	size_t blocks, blocks_capacity;

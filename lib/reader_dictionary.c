@@ -120,6 +120,43 @@ static uint8_t gauge_mode(const struct kvtap_entry *entry)
 	return entry->metric == KVTAP_GAUGE && mode <= KVTAP_GAUGE_ALL ? mode : 0;
 }
 
+static uint8_t unit(const struct kvtap_entry *entry)
+{
+	uint8_t unit = entry->flags >> KVTAP_ENTRY_UNIT_SHIFT & KVTAP_ENTRY_UNIT_MASK;
+
+	return unit <= KVTAP_UNIT_RATIO ? unit : KVTAP_UNIT_NONE;
+}
+
+static int parse_connector(struct kvtap_reader_dictionary *dictionary,
+			   const struct kvtap_entry *entry, struct cursor *cursor)
+{
+	struct kvtap_connector_view *connector;
+	bool known =
+		entry->metric >= KVTAP_SUMMARY_FAMILIES && entry->metric <= KVTAP_SUMMARY_HF3FS;
+	struct kvtap_text name = take_text(cursor);
+
+	if (cursor->bad || name.bytes == 0 || name.bytes > KVTAP_NAME_MAX ||
+	    dictionary->connectors == KVTAP_CONNECTORS_MAX)
+		return -EPROTO;
+	connector = &dictionary->connector[dictionary->connectors++];
+	connector->name = name;
+	connector->summary = known ? entry->metric : KVTAP_SUMMARY_FAMILIES;
+	return 0;
+}
+
+/* Whose summary the plan's target is in, and as what; false: there is no such connector. */
+static bool parse_summary(const struct kvtap_reader_dictionary *dictionary,
+			  const struct kvtap_entry *entry, struct kvtap_plan *plan)
+{
+	uint32_t role = entry->target >> KVTAP_ENTRY_ROLE_SHIFT;
+	bool known = entry->type == KVTAP_ENTRY_KIND ? kvtap_kind_role_valid(role)
+						     : kvtap_family_role_valid(role, entry->metric);
+
+	plan->connector = (uint16_t)entry->target;
+	plan->role = known ? (uint8_t)role : KVTAP_ROLE_NONE;
+	return plan->connector <= dictionary->connectors;
+}
+
 static int parse_family(struct kvtap_reader_dictionary *dictionary, const struct kvtap_entry *entry,
 			struct cursor *cursor)
 {
@@ -155,7 +192,12 @@ static int parse_family(struct kvtap_reader_dictionary *dictionary, const struct
 	family->view.bounds = entry->count;
 	family->view.label = label;
 	family->view.bound = bound;
+	family->view.unit = unit(entry);
 	kvtap_plan_begin(&family->plan, kvtap_plan_op(entry->metric));
+	if (!parse_summary(dictionary, entry, &family->plan))
+		return -EPROTO;
+	family->view.connector = family->plan.connector;
+	family->view.role = family->plan.role;
 	kvtap_plan_cell(&family->plan, ++dictionary->families, entry->metric, 0, KVTAP_WHEN_ALWAYS,
 			bound, entry->count, (uint64_t *)(bound + entry->count));
 	dictionary->family[dictionary->families - 1] = family;
@@ -170,8 +212,7 @@ static int parse_feed(struct kvtap_reader_dictionary *dictionary, struct kvtap_r
 	uint64_t *limit;
 
 	if (feed->family == 0 || feed->family > dictionary->families ||
-	    feed->field < KVTAP_FIELD_ONE || feed->field > KVTAP_FIELD_DEVICE ||
-	    feed->when > KVTAP_WHEN_ALWAYS)
+	    !kvtap_feed_valid(feed->field, feed->when))
 		return -EPROTO;
 	family = &dictionary->family[feed->family - 1]->view;
 	if (family->metric == KVTAP_GAUGE)
@@ -205,7 +246,7 @@ static int parse_kind(struct kvtap_reader_dictionary *dictionary, const struct k
 		      struct cursor *cursor)
 {
 	struct kvtap_reader_kind *kind;
-	struct kvtap_text name, label[KVTAP_LABELS_MAX];
+	struct kvtap_text name;
 
 	if (entry->labels > KVTAP_LABELS_MAX || entry->count == 0 ||
 	    entry->count > KVTAP_FEEDS_MAX || dictionary->kinds == KVTAP_KINDS_MAX)
@@ -215,6 +256,8 @@ static int parse_kind(struct kvtap_reader_dictionary *dictionary, const struct k
 		return -ENOMEM;
 	kind->labels = entry->labels;
 	kvtap_plan_begin(&kind->plan, KVTAP_OP_TRANSFER);
+	if (!parse_summary(dictionary, entry, &kind->plan))
+		return -EPROTO;
 	for (uint32_t i = 0; i < entry->count; i++) {
 		const void *at = take(cursor, sizeof(struct kvtap_feed_entry));
 		struct kvtap_feed_entry feed;
@@ -229,10 +272,10 @@ static int parse_kind(struct kvtap_reader_dictionary *dictionary, const struct k
 	}
 	name = take_text(cursor);
 	for (uint32_t i = 0; i < entry->labels; i++)
-		label[i] = take_text(cursor);
+		kind->label[i] = take_text(cursor);
 	parse_fixed(dictionary, kind, cursor);
 	if (cursor->bad || !kvtap_metric_name_valid(name.data, name.bytes) ||
-	    !labels_valid(label, entry->labels, false))
+	    !labels_valid(kind->label, entry->labels, false))
 		return -EPROTO;
 	dictionary->kind[dictionary->kinds++] = kind;
 	return 0;
@@ -260,24 +303,27 @@ static int parse_series(struct kvtap_reader_dictionary *dictionary, const struct
 	uint32_t targets = of_kind ? dictionary->kinds : dictionary->families;
 	struct kvtap_reader_series series = { 0 };
 	struct kvtap_text *value;
-	uint32_t labels;
 
 	if (entry->target == 0 || entry->target > targets || dictionary->series == KVTAP_SERIES_MAX)
 		return -EPROTO;
 	if (of_kind) {
 		series.kind = dictionary->kind[entry->target - 1];
 		series.plan = &series.kind->plan;
-		labels = series.kind->labels;
+		series.label = series.kind->label;
+		series.labels = series.kind->labels;
 	} else {
-		series.plan = &dictionary->family[entry->target - 1]->plan;
-		labels = dictionary->family[entry->target - 1]->view.labels;
+		const struct kvtap_reader_family *family = dictionary->family[entry->target - 1];
+
+		series.plan = &family->plan;
+		series.label = family->view.label;
+		series.labels = family->view.labels;
 	}
-	if (entry->labels != labels)
+	if (entry->labels != series.labels)
 		return -EPROTO;
-	value = keep(dictionary, labels * sizeof(*value));
+	value = keep(dictionary, series.labels * sizeof(*value));
 	if (!value || reserve_series(dictionary) < 0)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < labels; i++)
+	for (uint32_t i = 0; i < series.labels; i++)
 		value[i] = take_text(cursor);
 	if (cursor->bad)
 		return -EPROTO;
@@ -299,6 +345,8 @@ static int parse_entry(struct kvtap_reader_dictionary *dictionary, const struct 
 	case KVTAP_ENTRY_FAMILY_SERIES:
 	case KVTAP_ENTRY_KIND_SERIES:
 		return parse_series(dictionary, entry, cursor);
+	case KVTAP_ENTRY_CONNECTOR:
+		return parse_connector(dictionary, entry, cursor);
 	}
 	return 0; /* of a newer minor version */
 }
@@ -348,6 +396,14 @@ const struct kvtap_family_view *kvtap_reader_family(const struct kvtap_reader *r
 	return &reader->dictionary.family[id - 1]->view;
 }
 
+const struct kvtap_connector_view *kvtap_reader_connector(const struct kvtap_reader *reader,
+							  uint32_t id)
+{
+	if (id == 0 || id > reader->dictionary.connectors)
+		return NULL;
+	return &reader->dictionary.connector[id - 1];
+}
+
 uint32_t kvtap_reader_series_count(const struct kvtap_reader *reader)
 {
 	return reader->dictionary.series;
@@ -369,6 +425,10 @@ bool kvtap_reader_series(const struct kvtap_reader *reader, uint32_t id,
 		return false;
 	series = &reader->dictionary.one[id - 1];
 	view->plan = series->plan;
+	view->label = series->label;
+	view->labels = series->labels;
+	for (uint32_t i = 0; i < series->labels; i++)
+		view->label_value[i] = series->value[i];
 	for (uint32_t i = 0; i < series->plan->cells; i++) {
 		uint32_t family = series->plan->cell[i].family;
 		struct kvtap_text *value = &view->value[i * KVTAP_LABELS_MAX];

@@ -189,7 +189,7 @@ static inline void fill_transfer(struct kvtap_record *record, const struct kvtap
 	record->queue_ns = transfer->queue_ns;
 	record->bytes = transfer->bytes;
 	record->descriptors = transfer->descriptors;
-	record->reserved = 0;
+	record->failed_descriptors = transfer->failed_descriptors;
 	record->request_id = transfer->request_id;
 }
 

@@ -185,7 +185,8 @@ static void drop_inherited(struct kvtap *tap)
 	free(tap->inherited);
 	tap->inherited = NULL;
 	/* another thread may have been between an entry and its number: nobody has that id, so it goes */
-	kvtap_dictionary_cut(&tap->dictionary, 1 + tap->families + tap->kinds + tap->series);
+	kvtap_dictionary_cut(&tap->dictionary,
+			     1 + tap->families + tap->kinds + tap->series + tap->connectors);
 }
 
 /* With the lock held. After a fork, live is all zero and inherited is the parent's. */

@@ -53,7 +53,8 @@ struct kvtap {
 	struct kvtap_dictionary dictionary;
 	struct kvtap_declared *family[KVTAP_FAMILIES_MAX + 1];
 	struct kvtap_declared *kind[KVTAP_KINDS_MAX + 1];
-	uint32_t families, kinds, series;
+	char *connector[KVTAP_CONNECTORS_MAX + 1]; /* names */
+	uint32_t families, kinds, connectors, series;
 	const struct kvtap_plan **plan; /* [KVTAP_SERIES_MAX + 1], mapped; an entry is set once */
 	char *constant[2 * KVTAP_LABELS_MAX];
 	uint32_t constants;

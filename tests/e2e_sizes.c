@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 							   .engine = "0",
 							   .ring_slots = RECORDS_MAX }),
 		 0);
-	CHECK_EQ(kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD), 0);
+	CHECK_EQ(kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD, NULL), 0);
 	for (size_t i = 0; i < count; i++) {
 		bytes[i] = (uint64_t)(LEAST * pow(SPREAD, next_random()));
 		kvtap_transfer(tap, &(struct kvtap_transfer){ .series = load,

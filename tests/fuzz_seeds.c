@@ -153,11 +153,11 @@ static void moment_in_fold(void)
 
 /* ---- what workers do ---- */
 
-static void transfers(enum kvtap_builtin builtin, uint64_t count)
+static void transfers(const char *builtin, uint64_t count)
 {
 	uint32_t series;
 
-	NEED(kvtap_builtin(tap, &series, builtin) == 0);
+	NEED(kvtap_builtin(tap, &series, builtin, NULL) == 0);
 	for (uint64_t i = 1; i <= count; i++)
 		kvtap_transfer(tap, &(struct kvtap_transfer){ .series = series,
 							      .status = i % 5 == 4,

@@ -175,8 +175,11 @@ void load_open(struct load *load, const struct kvtap_options *given, uint32_t sh
 			 0);
 		CHECK_EQ(kvtap_kind_series(load->tap, &series[TRANSFER], move, values, 1), 0);
 	}
-	for (int i = 0; i < 4; i++) /* load, store, transfer, failed notifications */
-		CHECK_EQ(kvtap_builtin(load->tap, &series[i], KVTAP_OFFLOAD_LOAD + i), 0);
+	static const char *const builtins[] = { KVTAP_OFFLOAD_LOAD, KVTAP_OFFLOAD_STORE,
+						KVTAP_NIXL_TRANSFER,
+						"vllm:nixl_num_failed_notifications" };
+	for (size_t i = 0; i < COUNT(builtins); i++)
+		CHECK_EQ(kvtap_builtin(load->tap, &series[i], builtins[i], NULL), 0);
 }
 
 /* ---- recording ---- */

@@ -62,11 +62,11 @@ uint32_t histogram_series(struct kvtap *tap, const char *name, const double *bou
 							  .bound_count = count });
 }
 
-uint32_t builtin_series(struct kvtap *tap, enum kvtap_builtin builtin)
+uint32_t builtin_series(struct kvtap *tap, const char *builtin)
 {
 	uint32_t series;
 
-	CHECK_EQ(kvtap_builtin(tap, &series, builtin), 0);
+	CHECK_EQ(kvtap_builtin(tap, &series, builtin, NULL), 0);
 	return series;
 }
 

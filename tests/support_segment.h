@@ -27,7 +27,7 @@ struct kvtap_options small_options(void);
 uint32_t counter_series(struct kvtap *tap, const char *name);
 uint32_t gauge_series(struct kvtap *tap, const char *name);
 uint32_t histogram_series(struct kvtap *tap, const char *name, const double *bounds, size_t count);
-uint32_t builtin_series(struct kvtap *tap, enum kvtap_builtin builtin);
+uint32_t builtin_series(struct kvtap *tap, const char *builtin);
 
 struct total_cell { /* of one family that a series feeds, as a block has it */
 	struct kvtap_sum sum;

@@ -336,7 +336,7 @@ TEST(declare_refuses_series_that_do_not_fit_their_family)
 	CHECK_EQ(series_of(0, "x"), -EINVAL);
 	CHECK_EQ(series_of(UINT32_MAX, "x"), -EINVAL);
 	CHECK_EQ(kvtap_kind_series(tap, &series, 1, NULL, 0), -EINVAL);
-	CHECK_EQ(kvtap_builtin(tap, &series, 99), -EINVAL);
+	CHECK_EQ(kvtap_builtin(tap, &series, "vllm:none", NULL), -EINVAL);
 	end();
 }
 
@@ -420,8 +420,10 @@ TEST(declare_refuses_kinds_with_unknown_families_fields_or_conditions)
 		{ .family = UINT32_MAX, .field = KVTAP_FIELD_ONE },
 		{ .family = gauge, .field = KVTAP_FIELD_ONE },
 		{ .family = counter, .field = 0 },
-		{ .family = counter, .field = KVTAP_FIELD_DEVICE + 1 },
+		{ .family = counter, .field = KVTAP_FIELD_THROUGHPUT + 1 },
 		{ .family = counter, .field = KVTAP_FIELD_ONE, .when = 3 },
+		{ .family = counter, .field = KVTAP_FIELD_ONE, .when = KVTAP_WHEN_STATUS - 1 },
+		{ .family = counter, .field = KVTAP_FIELD_ONE, .when = 256 },
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -430,16 +432,16 @@ TEST(declare_refuses_kinds_with_unknown_families_fields_or_conditions)
 	end();
 }
 
-TEST(declare_takes_16_feeds_and_no_more)
+TEST(declare_takes_32_feeds_and_no_more)
 {
-	struct kvtap_feed feeds[17];
+	struct kvtap_feed feeds[33];
 
 	begin();
-	for (int i = 0; i < 17; i++)
+	for (int i = 0; i < 33; i++)
 		feeds[i] = (struct kvtap_feed){ .family = 1, .field = KVTAP_FIELD_BYTES };
 	CHECK_EQ(declare_named("c"), 1);
-	CHECK_EQ(declare_kind(feeds, 17, NULL), -E2BIG);
-	CHECK_EQ(declare_kind(feeds, 16, NULL), 1);
+	CHECK_EQ(declare_kind(feeds, 33, NULL), -E2BIG);
+	CHECK_EQ(declare_kind(feeds, 32, NULL), 1);
 	end();
 }
 

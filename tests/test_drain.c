@@ -31,7 +31,7 @@ static void work(const struct script *script)
 							   .rank = script->rank,
 							   .ring_slots = 16 }),
 		 0);
-	CHECK_EQ(kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD), 0);
+	CHECK_EQ(kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD, NULL), 0);
 	CHECK_EQ(kvtap_family_declare(tap, &family,
 				      &(struct kvtap_family){ .name = "own",
 							      .metric = script->metric,

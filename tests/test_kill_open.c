@@ -64,7 +64,11 @@ static void act_declare(void)
 	struct kvtap_feed feed[2] = { { .field = KVTAP_FIELD_BYTES,
 					.fixed_values = (const char *const[]){ NULL, "fixed" } },
 				      { .field = KVTAP_FIELD_ONE } };
-	struct kvtap_kind kind = { "kill_kind", label_names, 1, feed, 2 };
+	struct kvtap_kind kind = { .name = "kill_kind",
+				   .label_names = label_names,
+				   .label_count = 1,
+				   .feeds = feed,
+				   .feed_count = 2 };
 	uint32_t id, series;
 
 	kvtap_family_declare(tap, &feed[0].family, &family);

@@ -50,7 +50,7 @@ TEST(plan_puts_5_ms_into_le_0_005)
 }
 
 /* The plan of a built-in kind, as a reader parses it. */
-static void check_builtin(enum kvtap_builtin builtin, uint32_t cell, const uint64_t *exactly,
+static void check_builtin(const char *builtin, uint32_t cell, const uint64_t *exactly,
 			  uint32_t count)
 {
 	struct kvtap *tap = small_tap();

@@ -71,7 +71,7 @@ static void check_inert(struct kvtap *inert, int declared, uint64_t ignored)
 	CHECK_EQ(id, 0);
 	CHECK_EQ(kvtap_family_series(inert, &id, 1, NULL, 0), declared);
 	CHECK_EQ(kvtap_kind_series(inert, &id, 1, NULL, 0), declared);
-	CHECK_EQ(kvtap_builtin(inert, &id, KVTAP_NIXL_TRANSFER), declared);
+	CHECK_EQ(kvtap_builtin(inert, &id, KVTAP_NIXL_TRANSFER, NULL), declared);
 	CHECK_EQ(id, 0);
 	kvtap_transfer(inert, &transfer);
 	kvtap_add(inert, 1, 1);

@@ -357,7 +357,7 @@ TEST(tap_dlclose_leaves_the_library_for_the_threads_that_use_it)
 	uint32_t series;
 
 	CHECK_EQ(library.open(&tap, &options), 0);
-	CHECK_EQ(library.builtin(tap, &series, KVTAP_OFFLOAD_LOAD), 0);
+	CHECK_EQ(library.builtin(tap, &series, KVTAP_OFFLOAD_LOAD, NULL), 0);
 	CHECK_EQ(pthread_barrier_init(&barrier, NULL, 2), 0);
 	CHECK_EQ(pthread_create(&thread, NULL, record_around_dlclose, &series), 0);
 	pthread_barrier_wait(&barrier);

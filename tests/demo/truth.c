@@ -103,12 +103,12 @@ static void print_log(void *name, enum kvtap_level level, const char *message)
 
 int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, const char *rank)
 {
-	static const enum kvtap_builtin builtins[EVENT_KINDS] = {
+	static const char *const builtins[EVENT_KINDS] = {
 		[EVENT_STORE] = KVTAP_OFFLOAD_STORE,
 		[EVENT_LOAD] = KVTAP_OFFLOAD_LOAD,
 		[EVENT_PULL] = KVTAP_NIXL_TRANSFER,
-		[EVENT_FAILED_NOTIFICATION] = KVTAP_NIXL_FAILED_NOTIFICATIONS,
-		[EVENT_EXPIRED_REQUEST] = KVTAP_NIXL_EXPIRED_REQUESTS,
+		[EVENT_FAILED_NOTIFICATION] = "vllm:nixl_num_failed_notifications",
+		[EVENT_EXPIRED_REQUEST] = "vllm:nixl_num_kv_expired_reqs",
 	};
 	bool offload = strcmp(engine, OFFLOAD_ENGINE) == 0;
 
@@ -125,7 +125,7 @@ int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, c
 	for (int kind = 0; kind < EVENT_KINDS && !error; kind++) {
 		if ((kind < EVENT_PULL) == offload)
 			error = kvtap_builtin(recorder->tap, &recorder->series[kind],
-					      builtins[kind]);
+					      builtins[kind], NULL);
 	}
 	if (error)
 		fprintf(stderr, "worker of engine %s: %s\n", engine, strerror(-error));
