@@ -8,7 +8,7 @@
  *	uint32_t load;
  *
  *	kvtap_open(&tap, &(struct kvtap_options){ .model_name = "llama", .engine = "0" });
- *	kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD);
+ *	kvtap_builtin(tap, &load, KVTAP_OFFLOAD_LOAD, NULL);
  *	kvtap_transfer(tap, &(struct kvtap_transfer){
  *		.series = load, .duration_ns = 1400000, .bytes = 2 << 20 });
  *	kvtap_close(tap);
@@ -207,9 +207,10 @@ struct kvtap_family {
  * Returns: 0, or
  *   -EINVAL  a name outside the charset, a reserved label name ("le" in a histogram, "__...", a
  *            constant label, "pid" in a gauge that shows all), bounds out of order or not finite,
- *            bounds on another metric than a histogram, a gauge mode that is unknown or not a gauge's
+ *            bounds on another metric than a histogram, a gauge mode that is unknown or not a gauge's,
+ *            an unknown unit, a connector that is not declared, a role that is not a counter's
  *   -E2BIG   too many labels or bounds, or a text that is too long
- *   -EEXIST  declared before on this tap with something else than the help changed
+ *   -EEXIST  declared before on this tap with something else than help or unit changed
  *   -ENOSPC  the dictionary is full, or the file system is
  *   -ENODEV  the tap could not be opened
  *   -ENOMEM  no memory
@@ -276,9 +277,9 @@ struct kvtap_kind {
  * @id:   the kind's id, for this tap; 0 on error
  * @kind: copied
  *
- * Returns: 0, or -EINVAL (an unknown family or field, a gauge, a family's label that is neither
- * fixed nor a label of the kind), -E2BIG, -EEXIST, -ENOSPC, -ENODEV, -ENOMEM as
- * kvtap_family_declare.
+ * Returns: 0, or -EINVAL (an unknown family, field, condition or connector, a gauge, a role that is
+ * not a kind's, a family's label that is neither fixed nor a label of the kind), -E2BIG, -EEXIST,
+ * -ENOSPC, -ENODEV, -ENOMEM as kvtap_family_declare.
  */
 KVTAP_API int kvtap_kind_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_kind *kind);
 
@@ -339,7 +340,8 @@ struct kvtap_builtin_labels {
  * @name:   of a family without _total, or one of the kinds above
  * @labels: NULL: none
  *
- * Declares the group it belongs to, unless it was asked for at open.
+ * Declares the group it belongs to, unless it was asked for at open. A kind feeds the families of
+ * those groups that the tap has when the kind is asked for first.
  *
  * Returns: 0, -EINVAL (unknown name, a label that is missing or that it doesn't have), else as
  * kvtap_kind_declare.

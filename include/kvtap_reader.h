@@ -68,7 +68,8 @@ struct kvtap_cell {
 	uint8_t field;	 /* enum kvtap_field; 0: the record's double value */
 	uint8_t when;	 /* enum kvtap_when */
 	uint8_t reserved;
-	uint32_t word;	     /* of kvtap_block.word: sum or value, 2 words, then the buckets */
+	uint8_t first, last; /* status: what when says, to be asked without a branch */
+	uint16_t word;	     /* of kvtap_block.word: sum or value, 2 words, then the buckets */
 	uint32_t bounds;     /* finite bounds; bounds + 1 buckets follow the sum of a histogram */
 	const double *bound; /* [bounds] */
 	const uint64_t

@@ -13,8 +13,8 @@
 #include "plan.h"
 #include "tap.h"
 
-int kvtap_declare_complain(const struct kvtap *tap, int rc, const char *what, const char *name,
-			   const char *why)
+int kvtap_complain(const struct kvtap *tap, int rc, const char *what, const char *name,
+		   const char *why)
 {
 	kvtap_tap_log(tap, KVTAP_LOG_ERROR, "declare: %s \"%.80s\": %s", what,
 		      name ? name : "(null)", why);
@@ -49,8 +49,7 @@ int kvtap_declare_constants(struct kvtap *tap)
 		kvtap_entry_string(&entry, tap->constant[i]);
 	rc = kvtap_entry_end(&entry);
 	if (rc < 0)
-		kvtap_declare_complain(tap, rc, "constant labels", "",
-				       "a value is longer than 4096 bytes");
+		kvtap_complain(tap, rc, "constant labels", "", "a value is longer than 4096 bytes");
 	else
 		rc = kvtap_declare_append(tap, &entry, 1);
 	kvtap_entry_free(&entry);
@@ -117,22 +116,21 @@ static int check_labels(const struct kvtap *tap, const char *what, const char *n
 			const char *const *names, size_t count, bool histogram)
 {
 	if (count > KVTAP_LABELS_MAX)
-		return kvtap_declare_complain(tap, -E2BIG, what, name, "more than 16 labels");
+		return kvtap_complain(tap, -E2BIG, what, name, "more than 16 labels");
 	if (count && !names)
-		return kvtap_declare_complain(tap, -EINVAL, what, name, "label_names is NULL");
+		return kvtap_complain(tap, -EINVAL, what, name, "label_names is NULL");
 	for (size_t i = 0; i < count; i++) {
 		if (!names[i] || !kvtap_label_name_valid(names[i], strlen(names[i]), histogram))
-			return kvtap_declare_complain(tap, -EINVAL, what, name,
-						      "a label name is not [a-zA-Z_][a-zA-Z0-9_]*, "
-						      "or reserved");
+			return kvtap_complain(tap, -EINVAL, what, name,
+					      "a label name is not [a-zA-Z_][a-zA-Z0-9_]*, "
+					      "or reserved");
 		if (is_constant(tap, names[i]))
-			return kvtap_declare_complain(tap, -EINVAL, what, name,
-						      "a label is also a constant label of the "
-						      "tap");
+			return kvtap_complain(tap, -EINVAL, what, name,
+					      "a label is also a constant label of the tap");
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(names[i], names[j]) == 0)
-				return kvtap_declare_complain(tap, -EINVAL, what, name,
-							      "a label name twice");
+				return kvtap_complain(tap, -EINVAL, what, name,
+						      "a label name twice");
 	}
 	return 0;
 }
@@ -143,12 +141,12 @@ static int check_gauge_mode(const struct kvtap *tap, const struct kvtap_family *
 
 	if (family->gauge_mode > KVTAP_GAUGE_ALL ||
 	    (family->gauge_mode && family->metric != KVTAP_GAUGE))
-		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-					      "gauge_mode is unknown, or not of a gauge");
+		return kvtap_complain(tap, -EINVAL, "family", family->name,
+				      "gauge_mode is unknown, or not of a gauge");
 	for (size_t i = 0; all && i < family->label_count; i++)
 		if (strcmp(family->label_names[i], "pid") == 0)
-			return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-						      "its gauge_mode adds the label pid");
+			return kvtap_complain(tap, -EINVAL, "family", family->name,
+					      "its gauge_mode adds the label pid");
 	return 0;
 }
 
@@ -157,26 +155,25 @@ static int check_family(const struct kvtap *tap, const struct kvtap_family *fami
 	bool histogram = family->metric == KVTAP_HISTOGRAM;
 
 	if (!family->name || !kvtap_metric_name_valid(family->name, strlen(family->name)))
-		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-					      "the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most "
-					      "255 bytes");
+		return kvtap_complain(tap, -EINVAL, "family", family->name,
+				      "the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most "
+				      "255 bytes");
 	if (family->metric < KVTAP_COUNTER || family->metric > KVTAP_HISTOGRAM ||
 	    (family->flags & ~KVTAP_FAMILY_LAZY))
-		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-					      "unknown metric or flags");
+		return kvtap_complain(tap, -EINVAL, "family", family->name,
+				      "unknown metric or flags");
 	if ((unsigned)family->unit > KVTAP_UNIT_RATIO ||
 	    !kvtap_family_role_valid(family->role, (uint8_t)family->metric))
-		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-					      "unknown unit, or a role that a family of this "
-					      "metric can't have");
+		return kvtap_complain(tap, -EINVAL, "family", family->name,
+				      "unknown unit, or a role that a family of this "
+				      "metric can't have");
 	if (family->bound_count > KVTAP_BOUNDS_MAX)
-		return kvtap_declare_complain(tap, -E2BIG, "family", family->name,
-					      "more than 64 bounds");
+		return kvtap_complain(tap, -E2BIG, "family", family->name, "more than 64 bounds");
 	if (family->bound_count && (!histogram || !family->bounds ||
 				    !kvtap_bounds_valid(family->bounds, family->bound_count)))
-		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-					      "bounds must be finite, increasing, and of a "
-					      "histogram");
+		return kvtap_complain(tap, -EINVAL, "family", family->name,
+				      "bounds must be finite, increasing, and of a "
+				      "histogram");
 	int rc = check_labels(tap, "family", family->name, family->label_names, family->label_count,
 			      histogram);
 	return rc ? rc : check_gauge_mode(tap, family);
@@ -256,30 +253,28 @@ static int add_family(struct kvtap *tap, uint32_t *id, const struct kvtap_family
 	int rc;
 
 	if (family->connector > tap->connectors)
-		return kvtap_declare_complain(tap, -EINVAL, "family", family->name,
-					      "its connector is not declared");
+		return kvtap_complain(tap, -EINVAL, "family", family->name,
+				      "its connector is not declared");
 	for (uint32_t i = 1; i <= tap->families; i++) {
 		if (strcmp(tap->family[i]->name, family->name) != 0)
 			continue;
 		if (!same_family(tap->family[i], family))
-			return kvtap_declare_complain(tap, -EEXIST, "family", family->name,
-						      "declared before with another metric, mode, "
-						      "labels, "
-						      "bounds, "
-						      "connector or role");
+			return kvtap_complain(tap, -EEXIST, "family", family->name,
+					      "declared before with something else than the "
+					      "help or unit changed");
 		*id = i;
 		return 0;
 	}
 	if (tap->families == KVTAP_FAMILIES_MAX)
-		return kvtap_declare_complain(tap, -ENOSPC, "family", family->name,
-					      "more than 1024 families");
+		return kvtap_complain(tap, -ENOSPC, "family", family->name,
+				      "more than 1024 families");
 	declared = keep_family(family, tap->families + 1);
 	if (!declared)
 		return -ENOMEM;
 	rc = kvtap_declare_append(tap, entry, tap->families + 1);
 	if (rc < 0) {
 		free_declared(declared);
-		return kvtap_declare_complain(tap, rc, "family", family->name, strerror(-rc));
+		return kvtap_complain(tap, rc, "family", family->name, strerror(-rc));
 	}
 	tap->family[tap->families + 1] = declared;
 	kvtap_fence_seq_cst(); /* a fork child has all that is counted */
@@ -287,33 +282,39 @@ static int add_family(struct kvtap *tap, uint32_t *id, const struct kvtap_family
 	return 0;
 }
 
-int kvtap_declare_unusable(struct kvtap *tap, uint32_t *id)
+int kvtap_declare_begin(struct kvtap *tap, uint32_t *id)
 {
 	*id = 0;
-	return !tap || tap->disabled ? 1 : tap->id == KVTAP_ID_NONE ? -ENODEV : 0;
+	if (!tap || tap->disabled)
+		return 1;
+	return tap->id == KVTAP_ID_NONE ? -ENODEV : kvtap_tap_lock(tap);
 }
 
-int kvtap_family_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_family *family)
+int kvtap_declare_family(struct kvtap *tap, uint32_t *id, const struct kvtap_family *family)
 {
 	struct kvtap_entry_builder entry;
-	int rc = kvtap_declare_unusable(tap, id);
+	int rc = check_family(tap, family);
 
-	if (rc)
-		return rc > 0 ? 0 : rc;
-	rc = check_family(tap, family);
 	if (rc < 0)
 		return rc;
 	rc = build_family(&entry, family);
 	if (rc == 0)
-		rc = kvtap_tap_lock(tap);
-	else
-		kvtap_declare_complain(tap, rc, "family", family->name,
-				       "the help is longer than 4096 bytes");
-	if (rc == 0) {
 		rc = add_family(tap, id, family, &entry);
-		kvtap_tap_unlock(tap);
-	}
+	else
+		kvtap_complain(tap, rc, "family", family->name,
+			       "the help is longer than 4096 bytes");
 	kvtap_entry_free(&entry);
+	return rc;
+}
+
+int kvtap_family_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_family *family)
+{
+	int rc = kvtap_declare_begin(tap, id);
+
+	if (rc)
+		return rc > 0 ? 0 : rc;
+	rc = kvtap_declare_family(tap, id, family);
+	kvtap_tap_unlock(tap);
 	return rc;
 }
 
@@ -333,13 +334,13 @@ static int resolve_feed(const struct kvtap *tap, const struct kvtap_kind *kind,
 	const struct kvtap_declared *family;
 
 	if (feed->family == 0 || feed->family > tap->families)
-		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
-					      "a feed's family is not declared");
+		return kvtap_complain(tap, -EINVAL, "kind", kind->name,
+				      "a feed's family is not declared");
 	family = tap->family[feed->family];
 	if (family->metric == KVTAP_GAUGE || !kvtap_feed_valid(feed->field, feed->when))
-		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
-					      "a feed has a gauge, or an unknown field or "
-					      "condition");
+		return kvtap_complain(tap, -EINVAL, "kind", kind->name,
+				      "a feed has a gauge, or an unknown field or "
+				      "condition");
 	*entry = (struct kvtap_feed_entry){ .family = feed->family,
 					    .field = (uint8_t)feed->field,
 					    .when = (uint8_t)feed->when };
@@ -348,10 +349,9 @@ static int resolve_feed(const struct kvtap *tap, const struct kvtap_kind *kind,
 		int at = fixed ? KVTAP_LABEL_FIXED : find_label(kind, family->label_names[i]);
 
 		if (at < 0)
-			return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
-						      "a family's label is neither fixed nor a "
-						      "label of the "
-						      "kind");
+			return kvtap_complain(tap, -EINVAL, "kind", kind->name,
+					      "a family's label is neither fixed nor a label of "
+					      "the kind");
 		entry->source[i] = (uint8_t)at;
 	}
 	return 0;
@@ -360,17 +360,15 @@ static int resolve_feed(const struct kvtap *tap, const struct kvtap_kind *kind,
 static int check_kind(const struct kvtap *tap, const struct kvtap_kind *kind)
 {
 	if (!kind->name || !kvtap_metric_name_valid(kind->name, strlen(kind->name)))
-		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
-					      "the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most "
-					      "255 bytes");
+		return kvtap_complain(tap, -EINVAL, "kind", kind->name,
+				      "the name is not [a-zA-Z_:][a-zA-Z0-9_:]* of at most "
+				      "255 bytes");
 	if (kind->feed_count == 0 || !kind->feeds)
-		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name, "it feeds nothing");
+		return kvtap_complain(tap, -EINVAL, "kind", kind->name, "it feeds nothing");
 	if (kind->feed_count > KVTAP_FEEDS_MAX)
-		return kvtap_declare_complain(tap, -E2BIG, "kind", kind->name,
-					      "more than 32 feeds");
+		return kvtap_complain(tap, -E2BIG, "kind", kind->name, "more than 32 feeds");
 	if (!kvtap_kind_role_valid(kind->role))
-		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
-					      "not a role of a kind");
+		return kvtap_complain(tap, -EINVAL, "kind", kind->name, "not a role of a kind");
 	return check_labels(tap, "kind", kind->name, kind->label_names, kind->label_count, false);
 }
 
@@ -385,8 +383,8 @@ static int build_kind(struct kvtap *tap, struct kvtap_entry_builder *entry,
 
 	kvtap_entry_begin(entry, &head);
 	if (kind->connector > tap->connectors)
-		return kvtap_declare_complain(tap, -EINVAL, "kind", kind->name,
-					      "its connector is not declared");
+		return kvtap_complain(tap, -EINVAL, "kind", kind->name,
+				      "its connector is not declared");
 	for (size_t i = 0; i < kind->feed_count; i++) {
 		struct kvtap_feed_entry feed;
 
@@ -407,8 +405,8 @@ static int build_kind(struct kvtap *tap, struct kvtap_entry_builder *entry,
 				kvtap_entry_string(entry, feed->fixed_values[j]);
 	}
 	rc = kvtap_entry_end(entry);
-	return rc < 0 ? kvtap_declare_complain(tap, rc, "kind", kind->name,
-					       "a fixed label value is too long")
+	return rc < 0 ? kvtap_complain(tap, rc, "kind", kind->name,
+				       "a fixed label value is too long")
 		      : 0;
 }
 
@@ -450,13 +448,11 @@ static int add_kind(struct kvtap *tap, uint32_t *id, const struct kvtap_kind *ki
 		goto out;
 	for (uint32_t i = 1; i <= tap->kinds && !rc; i++)
 		if (strcmp(tap->kind[i]->name, kind->name) == 0)
-			rc = kvtap_declare_complain(tap, -EEXIST, "kind", kind->name,
-						    "declared before with other labels, feeds, "
-						    "connector or "
-						    "role");
+			rc = kvtap_complain(tap, -EEXIST, "kind", kind->name,
+					    "declared before with other labels, feeds, "
+					    "connector or role");
 	if (!rc && tap->kinds == KVTAP_KINDS_MAX)
-		rc = kvtap_declare_complain(tap, -ENOSPC, "kind", kind->name,
-					    "more than 256 kinds");
+		rc = kvtap_complain(tap, -ENOSPC, "kind", kind->name, "more than 256 kinds");
 	if (!rc) {
 		declared = keep_kind(tap, kind);
 		rc = declared ? kvtap_declare_append(tap, &entry, tap->kinds + 1) : -ENOMEM;
@@ -473,18 +469,20 @@ out:
 	return rc;
 }
 
+int kvtap_declare_kind(struct kvtap *tap, uint32_t *id, const struct kvtap_kind *kind)
+{
+	int rc = check_kind(tap, kind);
+
+	return rc < 0 ? rc : add_kind(tap, id, kind);
+}
+
 int kvtap_kind_declare(struct kvtap *tap, uint32_t *id, const struct kvtap_kind *kind)
 {
-	int rc = kvtap_declare_unusable(tap, id);
+	int rc = kvtap_declare_begin(tap, id);
 
 	if (rc)
 		return rc > 0 ? 0 : rc;
-	rc = check_kind(tap, kind);
-	if (rc == 0)
-		rc = kvtap_tap_lock(tap);
-	if (rc < 0)
-		return rc;
-	rc = add_kind(tap, id, kind);
+	rc = kvtap_declare_kind(tap, id, kind);
 	kvtap_tap_unlock(tap);
 	return rc;
 }
@@ -521,34 +519,38 @@ static int add_series(struct kvtap *tap, uint32_t *series, const struct kvtap_pl
 	return 0;
 }
 
-static int declare_series(struct kvtap *tap, uint32_t *series, uint16_t type, uint32_t target,
-			  const char *const *values, size_t count)
+int kvtap_declare_series(struct kvtap *tap, uint32_t *series, bool of_kind, uint32_t target,
+			 const char *const *values, size_t count)
 {
-	bool of_kind = type == KVTAP_ENTRY_KIND_SERIES;
 	const struct kvtap_declared *declared = NULL;
 	struct kvtap_entry_builder entry;
-	int rc = kvtap_tap_lock(tap);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	if (target && target <= (of_kind ? tap->kinds : tap->families))
 		declared = of_kind ? tap->kind[target] : tap->family[target];
 	rc = declared && declared->labels == count && (values || !count) ? 0 : -EINVAL;
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = values[i] ? 0 : -EINVAL;
-	if (rc < 0) {
-		kvtap_declare_complain(tap, rc, of_kind ? "series of kind" : "series of family",
-				       declared ? declared->name : NULL,
-				       "no such id, or not its number of label values");
-		goto out;
-	}
-	rc = build_series(&entry, type, target, values, count);
+	if (rc < 0)
+		return kvtap_complain(tap, rc, of_kind ? "series of kind" : "series of family",
+				      declared ? declared->name : NULL,
+				      "no such id, or not its number of label values");
+	rc = build_series(&entry, of_kind ? KVTAP_ENTRY_KIND_SERIES : KVTAP_ENTRY_FAMILY_SERIES,
+			  target, values, count);
 	if (rc == 0)
 		rc = add_series(tap, series, &declared->plan, &entry);
 	kvtap_entry_free(&entry);
-	if (rc < 0)
-		kvtap_declare_complain(tap, rc, "series of", declared->name, strerror(-rc));
-out:
+	return rc < 0 ? kvtap_complain(tap, rc, "series of", declared->name, strerror(-rc)) : 0;
+}
+
+static int lock_series(struct kvtap *tap, uint32_t *series, bool of_kind, uint32_t target,
+		       const char *const *values, size_t count)
+{
+	int rc = kvtap_declare_begin(tap, series);
+
+	if (rc)
+		return rc > 0 ? 0 : rc;
+	rc = kvtap_declare_series(tap, series, of_kind, target, values, count);
 	kvtap_tap_unlock(tap);
 	return rc;
 }
@@ -556,21 +558,11 @@ out:
 int kvtap_family_series(struct kvtap *tap, uint32_t *series, uint32_t family,
 			const char *const *label_values, size_t label_count)
 {
-	int rc = kvtap_declare_unusable(tap, series);
-
-	if (rc)
-		return rc > 0 ? 0 : rc;
-	return declare_series(tap, series, KVTAP_ENTRY_FAMILY_SERIES, family, label_values,
-			      label_count);
+	return lock_series(tap, series, false, family, label_values, label_count);
 }
 
 int kvtap_kind_series(struct kvtap *tap, uint32_t *series, uint32_t kind,
 		      const char *const *label_values, size_t label_count)
 {
-	int rc = kvtap_declare_unusable(tap, series);
-
-	if (rc)
-		return rc > 0 ? 0 : rc;
-	return declare_series(tap, series, KVTAP_ENTRY_KIND_SERIES, kind, label_values,
-			      label_count);
+	return lock_series(tap, series, true, kind, label_values, label_count);
 }

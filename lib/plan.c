@@ -12,6 +12,8 @@
 
 #define NANOSECOND 1e-9
 
+_Static_assert(1 + KVTAP_FEEDS_MAX * (2 + KVTAP_BOUNDS_MAX + 1) <= UINT16_MAX, "kvtap_cell.word");
+
 uint64_t kvtap_field_value(const struct kvtap_record *record, uint8_t field)
 {
 	return kvtap_plan_field(record, field);
@@ -132,6 +134,23 @@ static uint64_t integer_limit(double bound, double unit)
 	return value + 1;
 }
 
+/* The statuses that a condition takes stand in a row. */
+static uint8_t first_status(uint8_t when)
+{
+	if (when >= KVTAP_WHEN_FROM)
+		return when - KVTAP_WHEN_FROM;
+	if (when >= KVTAP_WHEN_STATUS)
+		return when - KVTAP_WHEN_STATUS;
+	return when == KVTAP_WHEN_FAILED;
+}
+
+static uint8_t last_status(uint8_t when)
+{
+	bool one = when == KVTAP_WHEN_OK || (when & ~0x3f) == KVTAP_WHEN_STATUS;
+
+	return one ? first_status(when) : UINT8_MAX;
+}
+
 void kvtap_plan_cell(struct kvtap_plan *plan, uint32_t family, uint8_t metric, uint8_t field,
 		     uint8_t when, const double *bound, uint32_t bounds, uint64_t *limit)
 {
@@ -142,8 +161,10 @@ void kvtap_plan_cell(struct kvtap_plan *plan, uint32_t family, uint8_t metric, u
 		.metric = metric,
 		.field = field,
 		.when = when,
-		.word = plan->words,
+		.word = (uint16_t)plan->words,
 		.bounds = bounds,
+		.first = first_status(when),
+		.last = last_status(when),
 		.bound = bound,
 		.limit = limit,
 	};

@@ -52,17 +52,9 @@ static inline uint64_t kvtap_plan_field(const struct kvtap_record *record, uint8
 	return 0;
 }
 
-/* The conditions of vLLM's own families first. */
 static inline bool kvtap_plan_takes(const struct kvtap_cell *cell, uint8_t status)
 {
-	uint8_t when = cell->when;
-
-	if (when == KVTAP_WHEN_ALWAYS)
-		return true;
-	if (when < KVTAP_WHEN_STATUS)
-		return (status != 0) == (when == KVTAP_WHEN_FAILED);
-	return when < KVTAP_WHEN_FROM ? status == when - KVTAP_WHEN_STATUS
-				      : status >= when - KVTAP_WHEN_FROM;
+	return (uint8_t)(status - cell->first) <= (uint8_t)(cell->last - cell->first);
 }
 
 /* Halving without a branch on the value: the steps depend on the number of bounds alone. */

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "declare.h"
 #include "overflow.h"
 
 #define DICTIONARY_BYTES (8u << 20)
@@ -357,7 +358,7 @@ static void give_slot(const struct kvtap *tap)
 		kvtap_store_relaxed(&slot_taken[tap->slot], 0); /* single copy */
 }
 
-static int prepare(struct kvtap *tap)
+static int prepare(struct kvtap *tap, uint32_t groups)
 {
 	int rc = kvtap_dictionary_init(&tap->dictionary, DICTIONARY_BYTES);
 
@@ -370,6 +371,8 @@ static int prepare(struct kvtap *tap)
 	if (madvise(tap->live, sizeof(*tap->live), MADV_WIPEONFORK) < 0)
 		return errno == EINVAL ? -ENOSYS : -errno;
 	rc = kvtap_declare_constants(tap);
+	if (!rc)
+		rc = kvtap_declare_groups(tap, groups);
 	return rc < 0 ? rc : take_slot(tap);
 }
 
@@ -378,7 +381,7 @@ static int open_tap(struct kvtap *tap, const struct kvtap_options *options)
 	int rc = set_options(tap, options);
 
 	if (!rc)
-		rc = prepare(tap);
+		rc = prepare(tap, options->groups);
 	if (rc < 0)
 		return rc;
 	rc = kvtap_tap_lock(tap);

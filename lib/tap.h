@@ -55,6 +55,7 @@ struct kvtap {
 	struct kvtap_declared *kind[KVTAP_KINDS_MAX + 1];
 	char *connector[KVTAP_CONNECTORS_MAX + 1]; /* names */
 	uint32_t families, kinds, connectors, series;
+	uint32_t groups;		/* KVTAP_GROUP_* of which all is declared */
 	const struct kvtap_plan **plan; /* [KVTAP_SERIES_MAX + 1], mapped; an entry is set once */
 	char *constant[2 * KVTAP_LABELS_MAX];
 	uint32_t constants;

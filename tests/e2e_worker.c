@@ -47,6 +47,10 @@ int main(int argc, char **argv)
 	}
 	kvtap_close(load.tap);
 	load_samples(truth, argv[1], SHARDS, print_sample, NULL);
+	/* of the same group, and nothing is recorded of it */
+	printf("vllm:nixl_num_kv_expired_reqs_total{engine=\"%s\",model_name=\"" LOAD_MODEL
+	       "\"} 0\n",
+	       argv[1]);
 	free(truth);
 	return 0;
 }

@@ -213,7 +213,11 @@ static void own_kind(void)
 		{ .family = declare("kc", KVTAP_COUNTER, 0), .field = KVTAP_FIELD_DEVICE },
 		{ .family = declare("kh", KVTAP_HISTOGRAM, 3), .field = KVTAP_FIELD_QUEUE },
 	};
-	struct kvtap_kind kind = { "k", labels, 1, feeds, 2 };
+	struct kvtap_kind kind = { .name = "k",
+				   .label_names = labels,
+				   .label_count = 1,
+				   .feeds = feeds,
+				   .feed_count = 2 };
 	const char *value = "x";
 	uint32_t id, series;
 
@@ -225,6 +229,41 @@ static void own_kind(void)
 		kvtap_transfer(tap, &(struct kvtap_transfer){ .series = series,
 							      .duration_ns = i << 30,
 							      .queue_ns = 5 });
+}
+
+/* A kind with as many feeds as there can be, of all fields and conditions, for a connector. */
+static void widest_kind(void)
+{
+	static const char *const labels[] = { "operation", "status", "b" };
+	static const char *const values[] = { "put", "ok", "x" }, *const fixed[] = { "a", NULL };
+	static const uint8_t when[] = { KVTAP_WHEN_OK, KVTAP_WHEN_FAILED, KVTAP_WHEN_ALWAYS,
+					KVTAP_WHEN_STATUS | 2, KVTAP_WHEN_FROM | 6 };
+	const struct kvtap_connector connector = { "Store", KVTAP_SUMMARY_MOONCAKE_STORE };
+	struct kvtap_feed feeds[KVTAP_FEEDS_MAX];
+	struct kvtap_kind kind = { .name = "wide",
+				   .label_names = labels,
+				   .label_count = 3,
+				   .feeds = feeds,
+				   .feed_count = KVTAP_FEEDS_MAX,
+				   .role = KVTAP_ROLE_OPERATION };
+	uint32_t id, series,
+		family[] = { declare("kc", KVTAP_COUNTER, 0), declare("kh", KVTAP_HISTOGRAM, 3) };
+
+	for (unsigned i = 0; i < KVTAP_FEEDS_MAX; i++)
+		feeds[i] = (struct kvtap_feed){ .family = family[i % 2],
+						.field = i % KVTAP_FIELD_THROUGHPUT + 1,
+						.when = when[i % sizeof(when)],
+						.fixed_values = fixed };
+	NEED(kvtap_connector_declare(tap, &kind.connector, &connector) == 0);
+	NEED(kvtap_kind_declare(tap, &id, &kind) == 0);
+	NEED(kvtap_kind_series(tap, &series, id, values, 3) == 0);
+	for (unsigned i = 0; i < 30; i++)
+		kvtap_transfer(tap, &(struct kvtap_transfer){ .series = series,
+							      .status = (uint8_t)(i % 9),
+							      .duration_ns = i * 1000,
+							      .bytes = i << 20,
+							      .descriptors = i,
+							      .failed_descriptors = i / 2 });
 }
 
 static void write_lives(void)
@@ -243,6 +282,13 @@ static void write_lives(void)
 	own_kind();
 	moment();
 	scalars(1);
+	moment();
+	end();
+	begin("connectors", FUZZ_ALIVE);
+	widest_kind();
+	moment_in_fold();
+	transfers(KVTAP_HF3FS_SAVE, 3);
+	transfers(KVTAP_MOONCAKE_SEND, 3); /* our own families too */
 	moment();
 	end();
 	begin("truncated", FUZZ_ALIVE);

@@ -340,6 +340,21 @@ TEST(declare_refuses_series_that_do_not_fit_their_family)
 	end();
 }
 
+TEST(declare_refuses_a_builtin_whose_name_another_kind_has)
+{
+	struct kvtap_family family = { .name = "moved", .metric = KVTAP_COUNTER };
+	struct kvtap_feed feed = { .field = KVTAP_FIELD_ONE };
+	struct kvtap_kind kind = { .name = KVTAP_NIXL_TRANSFER, .feeds = &feed, .feed_count = 1 };
+	uint32_t id, series;
+
+	begin();
+	CHECK_EQ(kvtap_family_declare(tap, &feed.family, &family), 0);
+	CHECK_EQ(kvtap_kind_declare(tap, &id, &kind), 0);
+	CHECK_EQ(kvtap_builtin(tap, &series, KVTAP_NIXL_TRANSFER, NULL), -EEXIST);
+	CHECK_EQ(series, 0);
+	end();
+}
+
 TEST(declare_thousands_of_series_a_reader_finds_them_all)
 {
 	static struct kvtap_series_view view;

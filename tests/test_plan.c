@@ -207,9 +207,12 @@ TEST(plan_cells_stand_one_after_the_other_in_a_block)
 
 TEST(plan_fields_are_those_of_the_record)
 {
-	struct kvtap_record record = {
-		.bytes = 1, .descriptors = 2, .duration_ns = 100, .submit_ns = 30, .queue_ns = 20
-	};
+	struct kvtap_record record = { .bytes = 1,
+				       .descriptors = 2,
+				       .failed_descriptors = 3,
+				       .duration_ns = 100,
+				       .submit_ns = 30,
+				       .queue_ns = 20 };
 
 	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_ONE), 1);
 	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_BYTES), 1);
@@ -218,6 +221,8 @@ TEST(plan_fields_are_those_of_the_record)
 	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_SUBMIT), 30);
 	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_QUEUE), 20);
 	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_DEVICE), 50);
+	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_FAILED_DESCRIPTORS), 3);
+	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_THROUGHPUT), 10000000);
 	CHECK_EQ(kvtap_field_value(&record, 99), 0);
 }
 
@@ -232,22 +237,71 @@ TEST(plan_device_time_is_never_negative)
 	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_DEVICE), 0);
 }
 
+static uint64_t throughput(uint64_t bytes, uint64_t duration_ns)
+{
+	struct kvtap_record record = { .bytes = bytes, .duration_ns = duration_ns };
+
+	return kvtap_field_value(&record, KVTAP_FIELD_THROUGHPUT);
+}
+
+TEST(plan_throughput_is_exact_for_all_sizes_and_times)
+{
+	CHECK_EQ(throughput(0, 0), 0);
+	CHECK_EQ(throughput(7, 0), 7000000000); /* 1 ns at least */
+	CHECK_EQ(throughput(10, 3), 3333333333);
+	CHECK_EQ(throughput(1, 1000000001), 0);
+	CHECK_EQ(throughput((1ull << 53) + 1, 1000000000), (1ull << 53) + 1);
+	CHECK_EQ(throughput(UINT64_MAX, 1000000000), UINT64_MAX);
+	CHECK_EQ(throughput(UINT64_MAX, 999999999), UINT64_MAX);
+	CHECK_EQ(throughput(UINT64_MAX, 1), UINT64_MAX);
+	CHECK_EQ(throughput(18446744074, 1), UINT64_MAX); /* the least that doesn't fit */
+	CHECK_EQ(throughput(18446744073, 1), 18446744073000000000u);
+	CHECK_EQ(throughput(UINT64_MAX, UINT64_MAX), 1000000000);
+}
+
 TEST(plan_units_are_seconds_for_times_only)
 {
-	for (uint8_t field = 0; field <= KVTAP_FIELD_DEVICE; field++)
-		CHECK(kvtap_field_unit(field) == (field >= KVTAP_FIELD_DURATION ? 1e-9 : 1));
+	for (uint8_t field = 0; field <= KVTAP_FIELD_THROUGHPUT; field++) {
+		bool time = field >= KVTAP_FIELD_DURATION && field <= KVTAP_FIELD_DEVICE;
+
+		CHECK(kvtap_field_unit(field) == (time ? 1e-9 : 1));
+	}
+}
+
+/* That a cell with this condition takes first to last and no other status. */
+static void check_takes(uint8_t when, unsigned first, unsigned last)
+{
+	struct kvtap_plan plan;
+
+	kvtap_plan_begin(&plan, KVTAP_OP_TRANSFER);
+	kvtap_plan_cell(&plan, 1, KVTAP_COUNTER, KVTAP_FIELD_ONE, when, NULL, 0, NULL);
+	for (unsigned status = 0; status <= UINT8_MAX; status++)
+		CHECK_EQ(kvtap_cell_takes(&plan.cell[0], (uint8_t)status),
+			 status >= first && status <= last);
 }
 
 TEST(plan_cell_takes_the_status_that_it_is_for)
 {
-	struct kvtap_cell cell = { .when = KVTAP_WHEN_OK };
+	check_takes(KVTAP_WHEN_OK, 0, 0);
+	check_takes(KVTAP_WHEN_FAILED, 1, UINT8_MAX);
+	check_takes(KVTAP_WHEN_ALWAYS, 0, UINT8_MAX);
+}
 
-	CHECK(kvtap_cell_takes(&cell, 0) && !kvtap_cell_takes(&cell, 1));
-	CHECK(!kvtap_cell_takes(&cell, 255));
-	cell.when = KVTAP_WHEN_FAILED;
-	CHECK(!kvtap_cell_takes(&cell, 0) && kvtap_cell_takes(&cell, 1));
-	cell.when = KVTAP_WHEN_ALWAYS;
-	CHECK(kvtap_cell_takes(&cell, 0) && kvtap_cell_takes(&cell, 255));
+TEST(plan_cell_takes_exactly_one_status_or_all_from_one_on)
+{
+	for (unsigned status = 0; status < 64; status++)
+		check_takes((uint8_t)(KVTAP_WHEN_STATUS | status), status, status);
+	for (unsigned status = 0; status < 128; status++)
+		check_takes((uint8_t)(KVTAP_WHEN_FROM | status), status, UINT8_MAX);
+}
+
+TEST(plan_feeds_have_the_fields_and_conditions_of_this_version)
+{
+	for (uint32_t when = 0; when < 512; when++)
+		CHECK_EQ(kvtap_feed_valid(KVTAP_FIELD_ONE, when),
+			 when <= KVTAP_WHEN_ALWAYS || (when >= KVTAP_WHEN_STATUS && when < 256));
+	for (uint32_t field = 0; field < 300; field++)
+		CHECK_EQ(kvtap_feed_valid(field, 0), field >= 1 && field <= KVTAP_FIELD_THROUGHPUT);
 }
 
 TEST(plan_sum_carries_into_its_high_word)

@@ -91,6 +91,8 @@ static void touch_declarations(const struct kvtap_reader *reader)
 
 	for (uint32_t i = 0; i < 2 * kvtap_reader_constants(reader); i++)
 		touch(&kvtap_reader_constant(reader, 0)[i]);
+	for (uint32_t id = 1; kvtap_reader_connector(reader, id); id++)
+		touch(&kvtap_reader_connector(reader, id)->name);
 	for (uint32_t id = 1; id <= kvtap_reader_families(reader); id++) {
 		const struct kvtap_family_view *family = kvtap_reader_family(reader, id);
 
@@ -101,6 +103,12 @@ static void touch_declarations(const struct kvtap_reader *reader)
 	}
 	for (uint32_t id = 1; id <= kvtap_reader_series_count(reader); id++) {
 		CHECK(kvtap_reader_series(reader, id, &view));
+		CHECK(!view.plan->connector ||
+		      kvtap_reader_connector(reader, view.plan->connector));
+		for (uint32_t i = 0; i < view.labels; i++) {
+			touch(&view.label[i]);
+			touch(&view.label_value[i]);
+		}
 		for (uint32_t i = 0; i < view.plan->cells; i++) {
 			uint32_t family = view.plan->cell[i].family;
 

@@ -72,7 +72,9 @@ static void begin_transfer(struct fixture *f)
 	add_cell(f, "failed",
 		 (struct kvtap_cell){ .metric = KVTAP_COUNTER,
 				      .field = KVTAP_FIELD_ONE,
-				      .when = KVTAP_WHEN_FAILED });
+				      .when = KVTAP_WHEN_FAILED,
+				      .first = 1,
+				      .last = UINT8_MAX });
 }
 
 static void begin_scalar(struct fixture *f, uint8_t op, uint8_t metric)
