@@ -11,6 +11,7 @@
 #include "number.h"
 
 #include <endian.h>
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,8 +26,6 @@
 #define E16 10000000000000000ull
 #define E23 ((number_wide)E14 * 1000000000u)
 #define E24 (E23 * 10)
-
-typedef unsigned __int128 number_wide;
 
 struct decimal {
 	char digit[24]; /* without a point; no zeros at the end */
@@ -43,15 +42,56 @@ static size_t put(char out[NUMBER_BYTES], const char *text)
 	return bytes;
 }
 
-static void shortest(struct decimal *decimal, double value)
+/* The decimal of as many digits above this one, as text by "%.15e" has it, in place; not all nines. */
+static void step_up(char *text)
 {
-	char text[40];
+	char *c = strchr(text, 'e') - 1;
 
-	for (int digits = 15; digits <= 17; digits++) {
-		snprintf(text, sizeof(text), "%.*e", digits - 1, fabs(value));
-		if (strtod(text, NULL) == fabs(value))
+	for (; *c == '9' || *c == '.'; c--)
+		if (*c == '9')
+			*c = '0';
+	++*c;
+}
+
+/* Without the zeros that its mantissa ends with. */
+static void trim(char *text)
+{
+	char *e = strchr(text, 'e'), *end = e;
+
+	while (end > text + 1 && (end[-1] == '0' || end[-1] == '.'))
+		end--;
+	memmove(end, e, strlen(e) + 1);
+}
+
+/*
+ * The nearest decimal of the fewest digits that read back. Above a power of two doubles are twice as
+ * far apart as below: there the next decimal up may read back when the nearest one, below, doesn't.
+ * Decimals of 15 digits are too far apart for that, of 17 the nearest always reads back. And 15 are
+ * the fewest that any may need, but for those below the normal numbers.
+ */
+void number_shortest(char text[NUMBER_SHORTEST_BYTES], double value)
+{
+	int exponent;
+	bool power = frexp(value, &exponent) == 0.5;
+
+	for (int digits = value < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
+		snprintf(text, NUMBER_SHORTEST_BYTES, "%.*e", digits - 1, value);
+		if (strtod(text, NULL) == value)
+			break;
+		if (digits != 16 || !power || strtod(text, NULL) > value)
+			continue;
+		step_up(text);
+		if (strtod(text, NULL) == value)
 			break;
 	}
+	trim(text);
+}
+
+static void shortest(struct decimal *decimal, double value)
+{
+	char text[NUMBER_SHORTEST_BYTES];
+
+	number_shortest(text, fabs(value));
 	char *e = strchr(text, 'e');
 	decimal->negative = signbit(value);
 	decimal->exponent = atoi(e + 1);
@@ -59,8 +99,6 @@ static void shortest(struct decimal *decimal, double value)
 	for (const char *c = text; c < e; c++)
 		if (*c != '.')
 			decimal->digit[decimal->digits++] = *c;
-	while (decimal->digits > 1 && decimal->digit[decimal->digits - 1] == '0')
-		decimal->digits--;
 }
 
 static size_t put_scientific(char out[NUMBER_BYTES], const struct decimal *decimal)
@@ -262,11 +300,6 @@ void number_field(char field[NUMBER_FIELD_BYTES], double value)
 
 /* ---- sums ---- */
 
-static number_wide wide(const struct kvtap_sum *sum)
-{
-	return (number_wide)sum->word[1] << 64 | sum->word[0];
-}
-
 /* Take an integral, not negative double-double into the units, where its digits stay exact. */
 static bool join(number_wide *units, double high, double low)
 {
@@ -287,8 +320,8 @@ double number_sum(const struct kvtap_sum part[NUMBER_PARTS])
 
 	memcpy(pair, part[NUMBER_DOUBLE].word, sizeof(pair));
 	/* wider than a double where the machine can, so that a last digit is seldom rounded twice */
-	return (double)((long double)wide(&part[NUMBER_UNITS]) +
-			(long double)wide(&part[NUMBER_NANOSECONDS]) / NANOSECONDS +
+	return (double)((long double)number_whole(part[NUMBER_UNITS].word) +
+			(long double)number_whole(part[NUMBER_NANOSECONDS].word) / NANOSECONDS +
 			((long double)pair[0] + pair[1]));
 }
 
@@ -310,8 +343,8 @@ static void put_wide_sum(char field[NUMBER_FIELD_BYTES], const struct kvtap_sum 
 void number_field_sum(char field[NUMBER_FIELD_BYTES], const struct kvtap_sum part[NUMBER_PARTS])
 {
 	const uint64_t *word = part[NUMBER_DOUBLE].word;
-	number_wide units = wide(&part[NUMBER_UNITS]);
-	number_wide nanoseconds = wide(&part[NUMBER_NANOSECONDS]);
+	number_wide units = number_whole(part[NUMBER_UNITS].word);
+	number_wide nanoseconds = number_whole(part[NUMBER_NANOSECONDS].word);
 
 	if (word[0] || word[1]) { /* not zero */
 		double pair[2];

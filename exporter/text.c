@@ -75,6 +75,16 @@ size_t text_character(const char *text, size_t bytes)
 	return 0;
 }
 
+uint32_t text_code_point(const char *data, size_t bytes)
+{
+	static const unsigned char first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	uint32_t code = (unsigned char)data[0] & first_bits[bytes];
+
+	for (size_t i = 1; i < bytes; i++)
+		code = code << 6 | ((unsigned char)data[i] & 0x3f);
+	return code;
+}
+
 static void add_escaped(struct text *text, const char *data, size_t bytes, bool quotes)
 {
 	for (size_t i = 0; i < bytes;) {

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct text {
 	char *data; /* from malloc; not NUL-terminated */
@@ -27,5 +28,7 @@ void text_free(struct text *text);
 
 /* text_character - length of the UTF-8 character (RFC 3629) that data begins with; 0: none, or NUL */
 size_t text_character(const char *data, size_t bytes);
+/* text_code_point - of such a character, or NUL, of so many bytes */
+uint32_t text_code_point(const char *data, size_t bytes);
 
 #endif
