@@ -31,6 +31,7 @@ struct drain {
 	struct journal *journal;
 	struct fresh *fresh;
 	bool rank_label;
+	struct intervals *intervals;
 	struct worker *worker[WORKERS_MAX];
 	uint32_t workers;
 	uint64_t life_due, thorough_due;
@@ -42,7 +43,7 @@ struct drain {
 };
 
 struct drain *drain_create(struct series_table *table, struct self *self, struct journal *journal,
-			   bool rank_label)
+			   bool rank_label, struct intervals *intervals)
 {
 	struct drain *drain = calloc(1, sizeof(*drain));
 
@@ -52,6 +53,7 @@ struct drain *drain_create(struct series_table *table, struct self *self, struct
 	drain->self = self;
 	drain->journal = journal;
 	drain->rank_label = rank_label;
+	drain->intervals = intervals;
 	drain->fresh = fresh_create();
 	if (drain->fresh)
 		return drain;
@@ -383,7 +385,7 @@ bool drain_offer(void *context, int folder, const char *name, bool first)
 			log_error("Too many workers; a segment has to wait", "segment", name);
 		return false;
 	}
-	int rc = worker_open(&worker, &why, folder, name, drain->rank_label);
+	int rc = worker_open(&worker, &why, folder, name, drain->rank_label, drain->intervals);
 	if (!rc)
 		return take_in(drain, worker);
 	if (rc == -EPROTO && first) {

@@ -11,14 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "interval.h"
 #include "journal.h"
 #include "self.h"
 #include "series.h"
 
 struct drain;
 
+/* drain_create - intervals: told of all records that a connector has; NULL: nobody asks */
 struct drain *drain_create(struct series_table *table, struct self *self, struct journal *journal,
-			   bool rank_label);
+			   bool rank_label, struct intervals *intervals);
 /* drain_destroy - close all workers, leaving their files; the journal is still there */
 void drain_destroy(struct drain *drain);
 

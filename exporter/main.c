@@ -8,6 +8,7 @@
  * is made at most once a second, when something changed.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "discover.h"
 #include "drain.h"
 #include "http.h"
+#include "interval_log.h"
 #include "journal.h"
 #include "log.h"
 #include "options.h"
@@ -38,6 +40,8 @@ struct exporter {
 	struct series_table table;
 	struct self self;
 	struct drain *drain;
+	struct intervals *intervals;	   /* NULL: there is no interval log */
+	struct interval_log *interval_log; /* NULL: the same */
 	struct discover *discover;
 	struct journal *journal;
 	uint64_t folder_opened; /* discover_opened() when the journal was opened */
@@ -62,6 +66,17 @@ static void raise_fd_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* What is written to stdout must not end up in whatever file gets its number. */
+static void keep_standard_fds(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	if (fd >= 0)
+		close(fd);
 }
 
 /* Before other threads start, so that none of them takes a signal. */
@@ -92,6 +107,9 @@ static int publish(struct exporter *exporter)
 	self_set_http(self, http_count(exporter->http));
 	self_set(self, SELF_STATE_BYTES, (double)journal_bytes(exporter->journal));
 	self_count(self, SELF_STATE_ERRORS, journal_errors(exporter->journal));
+	if (exporter->interval_log)
+		self_count(self, SELF_INTERVAL_LINES_LOST,
+			   interval_log_lost(exporter->interval_log));
 	self_update(self);
 	journal_commit(exporter->journal); /* what a page shows has to be there after a restart */
 	drain_stale(exporter->drain);
@@ -141,13 +159,16 @@ static void discover(struct exporter *exporter)
 		drain_sweep(exporter->drain, discover_folder(exporter->discover));
 }
 
-/* One pass. With scraped, everything committed before is in the page that answers the scrapes. */
-static void turn(struct exporter *exporter, bool scraped)
+/*
+ * One pass. With scraped, everything committed before is in the page that answers the scrapes; with
+ * all it is taken.
+ */
+static void turn(struct exporter *exporter, bool scraped, bool all)
 {
 	uint64_t request = scraped ? cut_begin(exporter->cut) : 0;
 
 	discover(exporter);
-	exporter->changed |= drain_pass(exporter->drain, scraped);
+	exporter->changed |= drain_pass(exporter->drain, scraped || all);
 	bool due = exporter->changed && clock_ns() >= exporter->publish_due;
 	if (!scraped && !due && exporter->published)
 		return;
@@ -163,6 +184,19 @@ static void adapt(struct exporter *exporter)
 	int ms = drain_took(exporter->drain) ? exporter->pass_ms / 2 : exporter->pass_ms * 2;
 
 	exporter->pass_ms = ms < PASS_MIN_MS ? PASS_MIN_MS : ms > PASS_MAX_MS ? PASS_MAX_MS : ms;
+}
+
+static uint64_t interval_left_ms(const struct exporter *exporter)
+{
+	return exporter->interval_log ? interval_log_left_ms(exporter->interval_log) : UINT64_MAX;
+}
+
+/* Until the next pass. */
+static int wait_ms(const struct exporter *exporter)
+{
+	uint64_t left_ms = interval_left_ms(exporter);
+
+	return left_ms < (uint64_t)exporter->pass_ms ? (int)left_ms : exporter->pass_ms;
 }
 
 /* False: one that ends the exporter. */
@@ -187,13 +221,19 @@ static void run(struct exporter *exporter)
 
 	exporter->pass_ms = PASS_MIN_MS;
 	do {
-		turn(exporter, fds[1].revents);
+		bool ends = interval_left_ms(exporter) == 0;
+
+		turn(exporter, fds[1].revents, ends);
+		if (ends) /* after a pass, so what was recorded in the interval is in its line */
+			interval_log_end(exporter->interval_log);
 		adapt(exporter);
-		if (poll(fds, sizeof(fds) / sizeof(fds[0]), exporter->pass_ms) < 0)
+		if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(exporter)) < 0)
 			fds[0].revents = fds[1].revents = 0;
 	} while (!fds[0].revents || take_signal(exporter));
 	log_info("Stopping");
-	turn(exporter, true);
+	turn(exporter, true, true);
+	if (exporter->interval_log)
+		interval_log_end(exporter->interval_log);
 	cut_end(exporter->cut, UINT64_MAX); /* that page is the last: nobody waits for another */
 }
 
@@ -203,6 +243,20 @@ static bool is_fresh(void *context)
 	const struct exporter *exporter = context;
 
 	return is_folder_quiet(exporter) && drain_fresh(exporter->drain);
+}
+
+static int start_intervals(struct exporter *exporter)
+{
+	const struct options *options = &exporter->options;
+
+	if (!options->interval_ns)
+		return 0;
+	exporter->intervals = intervals_create(SAMPLE_LIMIT);
+	if (!exporter->intervals)
+		return -1;
+	exporter->interval_log = interval_log_create(exporter->intervals, options->interval_ns,
+						     options->interval_format, STDOUT_FILENO);
+	return exporter->interval_log ? 0 : -1;
 }
 
 static int start(struct exporter *exporter)
@@ -219,10 +273,10 @@ static int start(struct exporter *exporter)
 	if (self_init(&exporter->self, &exporter->table))
 		return -1;
 	exporter->journal = journal_create(&exporter->table);
-	if (!exporter->journal)
+	if (!exporter->journal || start_intervals(exporter))
 		return -1;
 	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal,
-				       options->rank_label);
+				       options->rank_label, exporter->intervals);
 	exporter->publication = publication_create();
 	exporter->cut = cut_create();
 	if (!exporter->drain || !exporter->publication || !exporter->cut)
@@ -254,6 +308,8 @@ static void stop(struct exporter *exporter)
 	http_stop(exporter->http, STOP_GRACE_MS);
 	discover_close(exporter->discover);
 	drain_destroy(exporter->drain);
+	interval_log_destroy(exporter->interval_log);
+	intervals_destroy(exporter->intervals);
 	journal_destroy(exporter->journal);
 	pages_destroy(exporter->pages);
 	publication_destroy(exporter->publication);
@@ -277,6 +333,7 @@ int main(int argc, char **argv)
 	log_set_level(exporter.options.log_level);
 	log_info("Starting kvtap-exporter", "version", KVTAP_VERSION);
 	raise_fd_limit();
+	keep_standard_fds();
 	if (start(&exporter)) {
 		log_error("Can't start");
 		return 1;

@@ -20,6 +20,8 @@
 #include "quantity.h"
 
 #define CUT_TIMEOUT_MAX_MS 60000
+#define INTERVAL_MIN_NS (100 * CLOCK_MS)
+#define INTERVAL_MAX_NS (24 * 3600 * 1000 * CLOCK_MS)
 #define NAMESPACE_MAX 64
 #define NAMESPACE_CHARS                                                                            \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"                                                               \
@@ -80,6 +82,11 @@ static const char help[] =
 	"Log:\n"
 	"  --log.level=info       Least level that is written to stderr: debug, info, warn, "
 	"error.\n"
+	"  --log.interval=10s     Write a line about the transfers of each engine to stdout so "
+	"often:\n"
+	"                         100ms to 1d. 0: never.\n"
+	"  --log.interval-format=text\n"
+	"                         text, as vLLM logs it, or json.\n"
 	"\n"
 	"  -h, --help             Show this text and exit.\n"
 	"  --version              Show the version and exit.\n";
@@ -95,6 +102,8 @@ enum flag {
 	FLAG_NAMESPACE,
 	FLAG_LABEL_RANK,
 	FLAG_LOG_LEVEL,
+	FLAG_LOG_INTERVAL,
+	FLAG_LOG_INTERVAL_FORMAT,
 	FLAG_VERSION,
 	FLAG_IDLE_TIMEOUT,
 	FLAG_LIMIT = 4096, /* and where it stands in struct options */
@@ -126,6 +135,8 @@ static const struct option flags[] = {
 	{ "namespace", required_argument, NULL, FLAG_NAMESPACE },
 	{ "label.rank", no_argument, NULL, FLAG_LABEL_RANK },
 	{ "log.level", required_argument, NULL, FLAG_LOG_LEVEL },
+	{ "log.interval", required_argument, NULL, FLAG_LOG_INTERVAL },
+	{ "log.interval-format", required_argument, NULL, FLAG_LOG_INTERVAL_FORMAT },
 	{ "version", no_argument, NULL, FLAG_VERSION },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -201,6 +212,33 @@ static int take_cut_timeout(struct options *options)
 	return -EINVAL;
 }
 
+static int take_interval(struct options *options)
+{
+	uint64_t ns;
+
+	if (quantity_duration(&ns, optarg) &&
+	    (ns == 0 || (ns >= INTERVAL_MIN_NS && ns <= INTERVAL_MAX_NS))) {
+		options->interval_ns = ns;
+		return 0;
+	}
+	fprintf(stderr,
+		"--log.interval: '%s' is no duration from 100ms to 1d, such as 10s or 5m, nor 0\n",
+		optarg);
+	return -EINVAL;
+}
+
+static int take_interval_format(struct options *options)
+{
+	bool json = strcmp(optarg, "json") == 0;
+
+	if (json || strcmp(optarg, "text") == 0) {
+		options->interval_format = json ? INTERVAL_JSON : INTERVAL_TEXT;
+		return 0;
+	}
+	fprintf(stderr, "--log.interval-format: '%s' is none of text, json\n", optarg);
+	return -EINVAL;
+}
+
 /* Says what is wrong. */
 static int take_web_flag(struct options *options, int flag)
 {
@@ -226,6 +264,19 @@ static int take_web_flag(struct options *options, int flag)
 }
 
 /* Says what is wrong; the level is parsed on the way. */
+static int take_log_flag(struct options *options, int flag)
+{
+	if (flag == FLAG_LOG_INTERVAL)
+		return take_interval(options);
+	if (flag == FLAG_LOG_INTERVAL_FORMAT)
+		return take_interval_format(options);
+	if (log_level_parse(&options->log_level, optarg) == 0)
+		return 0;
+	fprintf(stderr, "--log.level: '%s' is none of debug, info, warn, error\n", optarg);
+	return -EINVAL;
+}
+
+/* Says what is wrong. */
 static int take_flag(struct options *options, int flag, enum options_next *next)
 {
 	switch (flag) {
@@ -239,10 +290,9 @@ static int take_flag(struct options *options, int flag, enum options_next *next)
 		options->rank_label = true;
 		return 0;
 	case FLAG_LOG_LEVEL:
-		if (log_level_parse(&options->log_level, optarg) == 0)
-			return 0;
-		fprintf(stderr, "--log.level: '%s' is none of debug, info, warn, error\n", optarg);
-		return -EINVAL;
+	case FLAG_LOG_INTERVAL:
+	case FLAG_LOG_INTERVAL_FORMAT:
+		return take_log_flag(options, flag);
 	case FLAG_IDLE_TIMEOUT:
 		if (quantity_duration(&options->idle_timeout_ns, optarg))
 			return 0;
@@ -341,6 +391,7 @@ enum options_next options_parse(struct options *options, int argc, char **argv)
 		.dir = environment("KVTAP_DIR", "/dev/shm"),
 		.name_space = environment("KVTAP_NAMESPACE", "default"),
 		.log_level = LOG_LEVEL_INFO,
+		.interval_ns = OPTIONS_INTERVAL_NS,
 		.idle_timeout_ns = OPTIONS_IDLE_NS,
 		.limits = budget_defaults,
 	};

@@ -9,9 +9,11 @@
 
 #include "budget.h"
 #include "http.h"
+#include "interval_log.h"
 #include "log.h"
 
 #define OPTIONS_LISTEN_DEFAULT "127.0.0.1:18827"
+#define OPTIONS_INTERVAL_NS (10 * 1000000000ull)
 #define OPTIONS_IDLE_NS (3600 * 1000000000ull)
 
 struct options {
@@ -25,10 +27,12 @@ struct options {
 	int cut_timeout_ms;		   /* --web.cut-timeout=50ms */
 	const char *dir;		   /* --dir=/dev/shm, else KVTAP_DIR */
 	const char *name_space;		   /* --namespace=default, else KVTAP_NAMESPACE */
-	bool rank_label;	     /* --label.rank: keep workers of one engine apart by rank */
-	enum log_level log_level;    /* --log.level=info */
-	uint64_t idle_timeout_ns;    /* --series.idle-timeout=1h; 0: never */
-	struct budget_limits limits; /* --limit.* */
+	bool rank_label;	  /* --label.rank: keep workers of one engine apart by rank */
+	enum log_level log_level; /* --log.level=info */
+	uint64_t interval_ns;	  /* --log.interval=10s; 0: no interval log */
+	enum interval_format interval_format; /* --log.interval-format=text */
+	uint64_t idle_timeout_ns;	      /* --series.idle-timeout=1h; 0: never */
+	struct budget_limits limits;	      /* --limit.* */
 };
 
 enum options_next { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_USAGE };

@@ -15,13 +15,6 @@
 
 _Static_assert(KVTAP_FEEDS_MAX <= 32, "reduce_target.over_budget");
 
-static enum number_part part_of(const struct kvtap_cell *cell)
-{
-	if (!cell->field)
-		return NUMBER_DOUBLE;
-	return kvtap_field_unit(cell->field) < 1 ? NUMBER_NANOSECONDS : NUMBER_UNITS;
-}
-
 static double as_double(uint64_t word)
 {
 	double value;
@@ -54,7 +47,7 @@ static void observe(const struct kvtap_cell *cell, struct series *series,
 	uint32_t bucket = kvtap_cell_bucket(cell, value);
 	double exposed = (double)value;
 
-	if (part_of(cell) == NUMBER_NANOSECONDS)
+	if (number_part_of(cell) == NUMBER_NANOSECONDS)
 		exposed /= 1e9;
 	series->bucket[bucket]++;
 	series_observe(series, exposed, 1);
@@ -77,7 +70,9 @@ static enum refusal reduce_transfer(const struct reduce_target *target,
 			continue;
 		}
 		uint64_t value = kvtap_field_value(record, cell->field);
-		kvtap_sum_add(&series->sum[part_of(cell)], value);
+		kvtap_sum_add(&series->sum[number_part_of(cell)], value);
+		if (target->interval)
+			interval_add(target->interval, i, number_part_of(cell), value);
 		if (cell->metric == KVTAP_HISTOGRAM)
 			observe(cell, series, record, value);
 		see(target->table, series);
@@ -145,8 +140,11 @@ enum refusal reduce_record(const struct reduce_target *target, const struct kvta
 	enum refusal refusal = record->op == KVTAP_OP_TRANSFER ? reduce_transfer(target, record)
 			       : !target->cell[0]	       ? absent(target, 0)
 							       : reduce_scalar(target, record);
-	if (refusal != REFUSE_VALUE)
-		target->table->other_records += target->other;
+	if (refusal == REFUSE_VALUE)
+		return refusal;
+	target->table->other_records += target->other;
+	if (target->interval)
+		interval_record(target->interval, record);
 	return refusal;
 }
 
@@ -214,7 +212,7 @@ static void cell_advance(struct series_table *table, const struct kvtap_cell *ce
 		return;
 	}
 	bool moved = now[0] != applied[0] || now[1] != applied[1];
-	kvtap_sum_advance(&series->sum[part_of(cell)], now, applied, !cell->field);
+	kvtap_sum_advance(&series->sum[number_part_of(cell)], now, applied, !cell->field);
 	for (uint32_t i = 0; cell->metric == KVTAP_HISTOGRAM && i <= cell->bounds; i++) {
 		moved |= fold_bucket(cell, series, i, now[2 + i] - applied[2 + i]);
 	}
@@ -236,6 +234,8 @@ enum refusal reduce_block(const struct reduce_target *target, const uint64_t *no
 			return REFUSE_VALUE;
 	if (target->other)
 		target->table->other_records += now[0] - applied[0];
+	if (target->interval)
+		interval_fold(target->interval, now, applied);
 	for (uint32_t i = 0; now[0] != applied[0] && i < plan->cells; i++) {
 		if (target->cell[i])
 			cell_advance(target->table, &plan->cell[i], target->cell[i], now, applied);

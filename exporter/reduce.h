@@ -8,6 +8,7 @@
 #ifndef KVTAP_EXPORTER_REDUCE_H
 #define KVTAP_EXPORTER_REDUCE_H
 
+#include "interval.h"
 #include "kvtap_reader.h"
 #include "series.h"
 
@@ -36,7 +37,8 @@ struct reduce_target {
 	struct series **cell;	    /* [plan->cells]; NULL: not exposed; of a gauge the child */
 	/* bit by cell: for want of room, not for a conflict, it is not exposed or a series "other" */
 	uint32_t over_budget;
-	bool other; /* a cell is a series "other" */
+	bool other;			  /* a cell is a series "other" */
+	struct interval_target *interval; /* of its connectors; NULL: it has none */
 };
 
 /**

@@ -57,6 +57,8 @@
 	  "Pages that stayed as they were because responses held all buffers.")                    \
 	X(PAGES_BYTES, GAUGE, "kvtap_pages_memory_bytes",                                          \
 	  "Memory for the pages of all formats and encodings.")                                    \
+	X(INTERVAL_LINES_LOST, COUNTER, "kvtap_interval_lines_lost_total",                         \
+	  "Lines of the interval log that could not be written.")                                  \
 	X(HTTP_CONNECTIONS, GAUGE, "kvtap_http_connections", "Connections that are open.")         \
 	X(HTTP_UNAUTHORIZED, COUNTER, "kvtap_http_unauthorized_total",                             \
 	  "Requests without a right user and password.")                                           \

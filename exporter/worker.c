@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 int worker_open(struct worker **worker, enum kvtap_reject *why, int folder, const char *name,
-		bool rank_label)
+		bool rank_label, struct intervals *intervals)
 {
 	struct worker *made = calloc(1, sizeof(*made));
 	int rc = -ENOMEM;
@@ -24,6 +24,7 @@ int worker_open(struct worker **worker, enum kvtap_reject *why, int folder, cons
 	if (!made)
 		return rc;
 	made->rank_label = rank_label;
+	made->intervals = intervals;
 	made->name = strdup(name);
 	if (!made->name)
 		goto fail_name;
@@ -59,6 +60,7 @@ static void free_target(struct series_table *table, struct reduce_target *target
 	for (uint32_t i = 0; i < target->plan->cells; i++)
 		if (target->cell[i])
 			series_release(table, target->cell[i]);
+	interval_close(target->interval);
 	free(target->cell);
 }
 
@@ -174,6 +176,8 @@ static int make_target(struct worker *worker, struct series_table *table,
 		       const struct kvtap_series_view *view, struct series_label *labels,
 		       size_t constants, struct reduce_target *target)
 {
+	uint32_t exposed = 0;
+
 	*target = (struct reduce_target){ .plan = view->plan, .table = table };
 	target->cell = calloc(view->plan->cells + 1u, sizeof(struct series *));
 	if (!target->cell)
@@ -187,10 +191,14 @@ static int make_target(struct worker *worker, struct series_table *table,
 		}
 		if (rc == -ENOSPC)
 			target->over_budget |= 1u << i;
-		if (target->cell[i])
+		if (target->cell[i]) {
 			series_hold(table, target->cell[i]);
+			exposed |= 1u << i;
+		}
 		target->other |= rc == -ENOSPC && target->cell[i];
 	}
+	target->interval = interval_open(worker->intervals, worker->reader, view, exposed,
+					 target->over_budget);
 	return 0;
 }
 

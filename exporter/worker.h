@@ -27,6 +27,7 @@ struct worker {
 	char *name;
 	int folder;		      /* its own descriptor: the reader borrows it for its life */
 	bool rank_label;	      /* whether the constant label rank is exposed */
+	struct intervals *intervals;  /* NULL: nobody asks */
 	struct worker_family *family; /* [families] */
 	uint32_t families;
 	struct reduce_target *target; /* [targets] */
@@ -42,7 +43,7 @@ struct worker {
  * Returns: 0 or an error of kvtap_reader_open() or dup(2), with *why.
  */
 int worker_open(struct worker **worker, enum kvtap_reject *why, int folder, const char *name,
-		bool rank_label);
+		bool rank_label, struct intervals *intervals);
 /* worker_close - read it no more: its series have one user less, its gauges stay */
 void worker_close(struct worker *worker, struct series_table *table);
 /* worker_end - the same of one that has ended, or was given up: its gauges end too */

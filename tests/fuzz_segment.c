@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "../exporter/drain.h"
+#include "../exporter/interval_log.h"
+#include "../exporter/interval_text.h"
 #include "../exporter/log.h"
 #include "../exporter/self.h"
 #include "../lib/owner.h"
@@ -26,6 +28,7 @@
 #define FILE_MAX (16u << 20) /* a bigger size is refused for not being the header's */
 #define PASSES_MAX 4
 #define BATCH 64
+#define INTERVAL_SAMPLES 16
 #define FUZZ_WORDS 128		/* of a block; larger ones are not resumed */
 #define GROWTH_MAX (256u << 10) /* more than the tails of all rings */
 
@@ -336,6 +339,7 @@ struct exporter {
 	struct series_table table;
 	struct self self;
 	struct journal *journal;
+	struct intervals *intervals;
 	struct drain *drain; /* NULL: not there yet */
 	/* of the page: its own and the reserve, and a worker's each time it was offered one */
 	uint64_t bytes_max;
@@ -348,7 +352,11 @@ static void exporter_create(struct exporter *exporter)
 	exporter->journal = journal_create(&exporter->table);
 	if (!exporter->journal || journal_open(exporter->journal, folder))
 		abort();
-	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal, true);
+	exporter->intervals = intervals_create(INTERVAL_SAMPLES);
+	if (!exporter->intervals)
+		abort();
+	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal, true,
+				       exporter->intervals);
 	if (!exporter->drain)
 		abort();
 	exporter->bytes_max = exporter->table.families.taken.bytes + PAGE_BYTES_MAX / 8;
@@ -375,6 +383,30 @@ static void check_page(const struct text *page)
 	}
 }
 
+/* Whatever a segment says, its lines are lines. */
+static void end_interval(struct exporter *exporter)
+{
+	const struct interval_time time = { .length_ns = 1 };
+
+	for (const struct interval_engine *of = exporter->intervals->engines; of; of = of->next) {
+		struct text lines = { 0 };
+
+		interval_text_plain(&lines, of, &time);
+		interval_text_json(&lines, of, &time);
+		if (lines.failed || lines.bytes > 2 * INTERVAL_LOG_LINE_MAX)
+			abort();
+		for (size_t i = 0, count = 0; i < lines.bytes; i++) {
+			count += lines.data[i] == '\n';
+			if ((unsigned char)lines.data[i] < ' ' && lines.data[i] != '\n')
+				abort();
+			if (count > 2)
+				abort();
+		}
+		text_free(&lines);
+	}
+	intervals_reset(exporter->intervals);
+}
+
 static void exporter_pass(struct exporter *exporter, const struct image *image)
 {
 	uint64_t segment_bytes = allocated_bytes(image->segment_fd);
@@ -387,6 +419,7 @@ static void exporter_pass(struct exporter *exporter, const struct image *image)
 	exporter->bytes_max += WORKER_BYTES_MAX;
 	drain_pass(exporter->drain, true);
 	check_growth(image, segment_bytes, tails_bytes);
+	end_interval(exporter);
 	series_settle(&exporter->table);
 	render_page(&page, &exporter->table, PAGE_TEXT);
 	check_page(&page);
@@ -402,6 +435,7 @@ static void exporter_destroy(struct exporter *exporter)
 	if (!exporter->drain)
 		return;
 	drain_destroy(exporter->drain);
+	intervals_destroy(exporter->intervals);
 	journal_destroy(exporter->journal);
 	series_table_free(&exporter->table);
 }

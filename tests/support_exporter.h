@@ -25,7 +25,8 @@ const char *exporter_path(void);
 
 /**
  * exporter_start - start it on test_folder() and a free port, and wait until it listens
- * @flags: more of its command line, NULL-terminated; NULL: none
+ * @flags: more of its command line, NULL-terminated; NULL: none. Without --log.interval there is no
+ *         interval log; it goes to the caller's own standard output.
  */
 void exporter_start(struct exporter *exporter, const char *const *flags);
 /* exporter_begin - the same without the wait; exporter_await - the wait */

@@ -72,7 +72,8 @@ static void create(struct parts *exporter)
 	CHECK_EQ(self_init(&exporter->self, &exporter->table), 0);
 	exporter->journal = journal_create(&exporter->table);
 	CHECK(exporter->journal);
-	exporter->drain = drain_create(&exporter->table, &exporter->self, exporter->journal, false);
+	exporter->drain =
+		drain_create(&exporter->table, &exporter->self, exporter->journal, false, NULL);
 	CHECK(exporter->drain);
 }
 

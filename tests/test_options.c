@@ -71,6 +71,8 @@ TEST(options_are_the_defaults_when_nothing_is_given)
 	CHECK_STR(options.name_space, "default");
 	CHECK(!options.rank_label);
 	CHECK_EQ(options.log_level, LOG_LEVEL_INFO);
+	CHECK_EQ(options.interval_ns, 10000000000);
+	CHECK_EQ(options.interval_format, INTERVAL_TEXT);
 }
 
 TEST(options_take_each_flag_when_given_with_an_equals_sign)
@@ -84,6 +86,24 @@ TEST(options_take_each_flag_when_given_with_an_equals_sign)
 	CHECK_STR(options.name_space, "n");
 	CHECK(options.rank_label);
 	CHECK_EQ(options.log_level, LOG_LEVEL_DEBUG);
+}
+
+TEST(options_take_the_flags_of_the_interval_log_when_given)
+{
+	check_taken("--log.interval=1d --log.interval-format=json");
+	CHECK_EQ(options.interval_ns, 24 * 3600 * 1000000000ll);
+	CHECK_EQ(options.interval_format, INTERVAL_JSON);
+	check_taken("--log.interval=0 --log.interval-format=text");
+	CHECK_EQ(options.interval_ns, 0);
+	CHECK_EQ(options.interval_format, INTERVAL_TEXT);
+}
+
+TEST(options_refuse_flags_of_the_interval_log_when_they_are_malformed)
+{
+	check_refused("--log.interval=10", "'10'");
+	check_refused("--log.interval=99ms", "'99ms'");
+	check_refused("--log.interval=25h", "'25h'");
+	check_refused("--log.interval-format=xml", "'xml'");
 }
 
 TEST(options_take_the_flags_of_the_web_when_given)
