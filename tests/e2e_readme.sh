@@ -4,7 +4,8 @@
 #
 # The ```sh block after <!-- test: quick start --> runs in a copy of the working tree without its
 # build folder; the ```c block after <!-- test: api --> is compiled, linked with the static library
-# and run, and an exporter serves what it recorded. BUILD: what the second is linked with.
+# and run, and an exporter serves what it recorded; the transfer that the interval log's line tells of
+# is recorded, and the exporter writes that line. BUILD: what the second is linked with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${BUILD:-build/release}")
@@ -61,7 +62,8 @@ gcc -std=c11 -Wall -Wextra -Werror -Iinclude -o "$place/api" "$place/api.c" "$bu
 	-lpthread -lm
 export KVTAP_DIR=$place
 "$place/api"
-"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=5s 2>"$place/log" &
+"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=5s \
+	>"$place/interval" 2>"$place/log" &
 exporter=$!
 for ((tries = 0; tries < 200; tries++)); do
 	address=$(sed -n 's/.*msg=Listening address=\([^ ]*\).*/\1/p' "$place/log")
@@ -80,7 +82,23 @@ has() {
 has 'vllm:kv_offload_store_bytes_total{engine="0",model_name="llama"} 2097152'
 has 'vllm:kv_offload_store_time_total{engine="0",model_name="llama"} 0.00041'
 has 'vllm:kv_offload_store_size_count{engine="0",model_name="llama"} 1'
+has 'kvtap_transfer_size_bytes_sum{connector="OffloadingConnector",direction="store",engine="0",model_name="llama"} 2097152'
 if grep '^offload_queue_jobs{' <<<"$page"; then
 	echo "a gauge of living workers is on the page, and its worker has ended"
+	exit 1
+fi
+
+"$build/tests/e2e_groups" >/dev/null <<'END'
+open 0 model=llama engine=1
+transfer 0 vllm:nixl_transfer duration=9862000 submit=5693000 bytes=73400320 descriptors=56
+END
+kill "$exporter"
+wait "$exporter"
+exporter=
+told() {
+	grep '^INFO .* Engine=1$' "$1" | cut -d ' ' -f 4-
+}
+if ! diff <(told README.md) <(told "$place/interval"); then
+	echo "README.md (<) has another line than the interval log (>)"
 	exit 1
 fi

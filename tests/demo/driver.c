@@ -250,6 +250,8 @@ int driver_run(const struct driver_options *options)
 	print_head(&run);
 	fine = run_workers(&run);
 	crew_destroy(&run.crew);
+	printf("\nThe exporter's interval log, here one interval of the whole run:\n");
+	fflush(stdout);
 	if (!exporter_stop(&run.exporter) && fine) {
 		fprintf(stderr, "kvtap-demo: the exporter did not end cleanly.\n");
 		exporter_print_last(&run.exporter);

@@ -88,8 +88,12 @@ static const char *wait_until_listening(struct exporter *exporter)
 int exporter_start(struct exporter *exporter, const char *path, const char *name_space)
 {
 	char name_space_flag[96];
-	char *argv[] = { (char *)path, (char *)"--web.listen-address=127.0.0.1:0",
-			 (char *)"--web.cut-timeout=5s", name_space_flag, NULL };
+	char *argv[] = { (char *)path,
+			 (char *)"--web.listen-address=127.0.0.1:0",
+			 (char *)"--log.interval=1d",
+			 (char *)"--web.cut-timeout=5s",
+			 name_space_flag,
+			 NULL };
 	int ends[2];
 
 	*exporter = (struct exporter){ 0 };

@@ -240,6 +240,8 @@ static void print_scrape(const struct report *report)
 		{ "vllm:nixl_xfer_time_seconds_count{engine=\"" DECODE_ENGINE, 1 },
 		{ "vllm:nixl_num_failed_transfers_total{engine=\"" DECODE_ENGINE, 1 },
 		{ "vllm:nixl_num_kv_expired_reqs_total{engine=\"" PREFILL_ENGINE, 1 },
+		{ "kvtap_transfer_device_seconds_sum{connector=\"Nixl", 1 },
+		{ "kvtap_transfer_failures_total{", 1 },
 		{ "kvtap_workers_dead_total", 1 },
 		{ "kvtap_records_drained_total", 1 },
 	};

@@ -119,9 +119,10 @@ int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, c
 		kvtap_open(&recorder->tap, &(struct kvtap_options){ .model_name = MODEL_NAME,
 								    .engine = engine,
 								    .rank = rank,
+								    .groups = KVTAP_GROUP_KVTAP,
 								    .log = print_log,
 								    .log_arg = (void *)engine });
-	/* as in vLLM, a worker declares the families of its own connector only */
+	/* as in vLLM, a worker declares the families of its own connector only, and kvtap's */
 	for (int kind = 0; kind < EVENT_KINDS && !error; kind++) {
 		if ((kind < EVENT_PULL) == offload)
 			error = kvtap_builtin(recorder->tap, &recorder->series[kind],
