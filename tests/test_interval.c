@@ -162,7 +162,7 @@ TEST(interval_line_begins_as_vllms_in_local_time)
 		"INFO 11-25 03:02:03 [kvtap] KV Transfer metrics: a=1, Model=m, Engine=0\n";
 	struct text text = { 0 };
 
-	setenv("TZ", "XXX-2", 1);
+	setenv("TZ", "EET-2", 1);
 	parts_begin(&exporter, false);
 	struct kvtap *tap = connector_tap("0", NULL);
 	kvtap_add(tap, counter(tap, "C", "a"), 1);
