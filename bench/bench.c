@@ -62,6 +62,30 @@ void bench_environment(void)
 	       commit && *commit ? commit : "unknown", load[0]);
 }
 
+/* ---- bars ---- */
+
+static bool bar_met(const struct bench_bar *bar)
+{
+	return bar->at_least ? bar->value >= bar->limit : bar->value <= bar->limit;
+}
+
+void bench_bars(const struct bench_bar *bars, size_t count)
+{
+	const char *before = " bar=\"";
+	bool met = true;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!bars[i].key)
+			continue;
+		printf("%s%s%s%g", before, bars[i].key,
+		       bars[i].at_least ? ">=" : "<=", bars[i].limit);
+		met &= bar_met(&bars[i]);
+		before = ",";
+	}
+	if (*before == ',')
+		printf("\" met=%s", met ? "yes" : "no");
+}
+
 /* ---- where and when ---- */
 
 /* As the program was started: pinning a thread narrows what it would see itself. */

@@ -19,6 +19,22 @@
 /* bench_environment - print the env line: cpu, kernel, compiler, flags, commit, load */
 void bench_environment(void);
 
+/* What a figure of a line has to reach. */
+struct bench_bar {
+	const char *key; /* of the figure in the line */
+	double value;	 /* as it was measured */
+	double limit;
+	bool at_least; /* else at most */
+};
+
+/*
+ * bench_bars - print bar="ratio<=2.5,ns_per_op_p50<=5" met=yes, after a line's other keys
+ * @bars: [count]; a bar that can't be asked for here has a NULL key and is left out
+ *
+ * A bar that is missed is told and does not fail the command: another machine has other figures.
+ */
+void bench_bars(const struct bench_bar *bars, size_t count);
+
 /* bench_cpus - CPUs that this process may use; bench_pin - run on the index'th, modulo their number */
 uint32_t bench_cpus(void);
 void bench_pin(uint32_t index);
