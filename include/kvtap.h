@@ -64,6 +64,13 @@ struct kvtap_ring; /* one thread's ring; only that thread may record through it 
 
 enum kvtap_level { KVTAP_LOG_ERROR = 0, KVTAP_LOG_WARN = 1, KVTAP_LOG_INFO = 2 };
 
+/* What stands for "now" in a record that has no time of its own. */
+enum kvtap_clock {
+	KVTAP_CLOCK_MONOTONIC = 0, /* clock_gettime() */
+	/* the CPU's counter, calibrated to it, where the kernel trusts it; else as MONOTONIC */
+	KVTAP_CLOCK_TSC = 1,
+};
+
 /* Zero or NULL in a field means its default. Initialise by name, so that fields may be added. */
 struct kvtap_options {
 	const char *name_space; /* who shares an exporter: [A-Za-z0-9_.-]{1,64}, no dot first */
@@ -76,6 +83,7 @@ struct kvtap_options {
 	uint32_t ring_max;   /* recording threads at once, at most 1024; default 128 */
 	/* a ring's arena, a multiple of 4096, at most 16 MiB; default 60 KiB (see README) */
 	uint32_t overflow_bytes;
+	uint32_t clock; /* enum kvtap_clock */
 	/* told of errors, by the thread that met them; must not call kvtap. NULL: silence */
 	void (*log)(void *log_arg, enum kvtap_level level, const char *message);
 	void *log_arg;

@@ -138,6 +138,10 @@ static int set_options(struct kvtap *tap, const struct kvtap_options *options)
 			      KVTAP_RINGS_MAX, KVTAP_OVERFLOW_MAX);
 		return -EINVAL;
 	}
+	if (options->clock > KVTAP_CLOCK_TSC) {
+		kvtap_tap_log(tap, KVTAP_LOG_ERROR, "open: clock %u is unknown", options->clock);
+		return -EINVAL;
+	}
 	tap->dir = strdup(choose("KVTAP_DIR", options->dir, "/dev/shm"));
 	tap->name_space = strdup(name_space);
 	rc = tap->dir && tap->name_space ? choose_slots(tap, options->ring_slots) : -ENOMEM;
