@@ -11,7 +11,7 @@
 set -euo pipefail
 
 build='gcc make libc6-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev liburcu-dev zlib1g-dev'
-check='g++ clang clang-format libclang-rt-14-dev binutils pkg-config prometheus curl mandoc
+check='g++ clang clang-format libclang-rt-14-dev binutils valgrind pkg-config prometheus curl mandoc
 	python3 python3-numpy python3-prometheus-client python3-protobuf'
 bench='g++ nginx-light prometheus-cpp-dev'
 
