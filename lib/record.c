@@ -315,22 +315,19 @@ void kvtap_transfer(struct kvtap *tap, const struct kvtap_transfer *transfer)
 
 /* ---- batches ---- */
 
-/* Into a slot that is not published yet; its index, or one further. */
-static inline uint64_t fill_one(struct kvtap_ring *ring, const struct kvtap_transfer *transfer,
-				uint64_t index)
+/* Into a slot that is not published yet. Returns the index of the next one. */
+__attribute__((noinline)) static uint64_t
+fill_odd(struct kvtap_ring *ring, const struct kvtap_transfer *transfer, uint64_t index)
 {
-	const uint64_t *end_ns = &transfer->end_ns;
-	uint64_t now;
+	uint64_t end_ns = transfer->end_ns;
 
-	if (kvtap_unlikely(!transfer->series)) {
+	if (!transfer->series) {
 		kvtap_overflow_refuse(ring);
 		return index;
 	}
-	if (kvtap_unlikely(!*end_ns)) {
-		now = now_ns(ring);
-		end_ns = &now;
-	}
-	fill_transfer(kvtap_ring_slot(ring, index), transfer, end_ns, index);
+	if (!end_ns)
+		end_ns = now_ns(ring);
+	fill_transfer(kvtap_ring_slot(ring, index), transfer, &end_ns, index);
 	return index + 1;
 }
 
@@ -366,7 +363,7 @@ transfers_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfers, 
 		if (index == ring->limit)
 			fold_one(ring, &transfers[i]);
 		else
-			index = fill_one(ring, &transfers[i], index);
+			index = fill_odd(ring, &transfers[i], index);
 	}
 	kvtap_store_relaxed(&ring->reserved, index + 1); /* own index */
 	kvtap_ring_publish(ring, index);
@@ -378,14 +375,23 @@ void kvtap_ring_transfers(struct kvtap_ring *ring, const struct kvtap_transfer *
 			  size_t count)
 {
 	uint64_t first = kvtap_load_relaxed(&ring->reserved), index = first; /* own index */
+	struct kvtap_record *records = ring->records; /* stores into slots don't change these */
+	uint64_t mask = ring->mask;
 
 	if (kvtap_unlikely(count - 1 >= ring->limit - first || /* no count is the most */
 			   !kvtap_ring_reserve(ring, first, count))) {
 		transfers_slow(ring, transfers, count);
 		return;
 	}
-	for (size_t i = 0; i < count; i++)
-		index = fill_one(ring, &transfers[i], index);
+	for (const struct kvtap_transfer *end = transfers + count; transfers < end; transfers++) {
+		if (kvtap_unlikely(!transfers->series || !transfers->end_ns)) {
+			index = fill_odd(ring, transfers, index);
+			continue;
+		}
+		fill_transfer(kvtap_ring_slot_of(records, mask, index), transfers,
+			      &transfers->end_ns, index);
+		index++;
+	}
 	kvtap_ring_publish(ring, index);
 	if (kvtap_unlikely(index != first + count))	     /* some were refused */
 		kvtap_store_relaxed(&ring->reserved, index); /* own index */

@@ -144,9 +144,10 @@ static inline bool kvtap_ring_leave(struct kvtap_ring *ring)
  */
 #define KVTAP_RING_AHEAD 8
 
-static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring, uint64_t index)
+static inline struct kvtap_record *kvtap_ring_slot_of(struct kvtap_record *records, uint64_t mask,
+						      uint64_t index)
 {
-	struct kvtap_record *slot = &ring->records[index & ring->mask];
+	struct kvtap_record *slot = &records[index & mask];
 
 #ifdef __x86_64__
 	__asm__ volatile("prefetchw %0" : : "m"(slot[KVTAP_RING_AHEAD])); /* or a no-op */
@@ -154,6 +155,11 @@ static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring, uint
 	__builtin_prefetch(slot + KVTAP_RING_AHEAD, 1);
 #endif
 	return slot;
+}
+
+static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring, uint64_t index)
+{
+	return kvtap_ring_slot_of(ring->records, ring->mask, index);
 }
 
 #endif
