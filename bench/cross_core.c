@@ -108,6 +108,11 @@ double cross_core_ns(uint32_t state)
 	return bench_percentile(&states[state].looks, 50);
 }
 
+size_t cross_core_looks(uint32_t state)
+{
+	return states[state].looks.count;
+}
+
 uint32_t cross_core_states(uint32_t state[CROSS_CORE_STATES])
 {
 	uint32_t count = 0;

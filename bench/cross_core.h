@@ -10,6 +10,7 @@
 #ifndef KVTAP_CROSS_CORE_H
 #define KVTAP_CROSS_CORE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define CROSS_CORE_STATES 4
@@ -22,8 +23,9 @@
  */
 uint32_t cross_core_look(void);
 
-/* cross_core_ns - median of a state's looks, one way; 0: never seen */
+/* cross_core_ns - median of a state's looks, one way; 0: never seen; cross_core_looks - their number */
 double cross_core_ns(uint32_t state);
+size_t cross_core_looks(uint32_t state);
 
 /* cross_core_states - those seen, most often seen first; returns their number */
 uint32_t cross_core_states(uint32_t state[CROSS_CORE_STATES]);
