@@ -2,9 +2,10 @@
 /*
  * record.c - the calls that record
  *
- * The path of one record: the thread's ring from its cache, enter, a slot if there is room, 64 bytes,
- * the new head, leave. Everything else is out of line: the first record of a thread or of a fork
- * child (tap.c), a full ring (overflow.c), a handler that interrupted a record (parked).
+ * The path of one record: the thread's ring from its cache, a slot reserved if there is room and
+ * nothing else is under way, 64 bytes, the new head. Everything else is out of line: the first record
+ * of a thread or of a fork child (tap.c), a full ring (overflow.c), a handler that interrupted a
+ * record (parked). bench/HOTPATH.md shows what becomes of it.
  */
 #include <math.h>
 #include <string.h>
@@ -46,28 +47,31 @@ static uint64_t now_ns(void)
 
 __attribute__((noinline)) static struct kvtap_ring *first_ring(struct kvtap *tap)
 {
-	struct kvtap_ring *ring;
+	struct kvtap_ring *ring = kvtap_tap_bind(tap, NULL);
 
-	if (!tap)
-		tap = kvtap_tap_nothing();
-	if (tap->id == KVTAP_ID_NONE) /* switched off, or not opened */
-		return tap->none;
-	ring = kvtap_tap_bind(tap, NULL);
 	thread_ring[tap->slot].ring = ring;
 	thread_ring[tap->slot].id = tap->id;
 	return ring;
 }
 
+/* NULL: the tap is switched off or was not opened, and the call is counted if that is to be seen. */
 static inline struct kvtap_ring *find_ring(struct kvtap *tap)
 {
-	if (kvtap_unlikely(!tap || thread_ring[tap->slot].id != tap->id))
+	if (kvtap_likely(tap && thread_ring[tap->slot].id == tap->id))
+		return thread_ring[tap->slot].ring;
+	if (!tap || tap->disabled)
+		return NULL;
+	if (tap->id != KVTAP_ID_NONE)
 		return first_ring(tap);
-	return thread_ring[tap->slot].ring;
+	kvtap_tap_ignore(tap, 0);
+	return NULL;
 }
 
 struct kvtap_ring *kvtap_ring(struct kvtap *tap)
 {
-	return find_ring(tap);
+	if (!tap)
+		tap = kvtap_tap_nothing();
+	return tap->id == KVTAP_ID_NONE ? tap->none : find_ring(tap);
 }
 
 static struct kvtap *tap_of(struct kvtap_ring *ring)
@@ -77,78 +81,89 @@ static struct kvtap *tap_of(struct kvtap_ring *ring)
 	return ring == nothing->none ? nothing : kvtap_ring_own(ring)->tap;
 }
 
-/* ---- slow paths, between enter and leave ---- */
+/* ---- slow paths ---- */
 
-static void write_record(struct kvtap_ring *ring, const struct kvtap_record *record)
+static void ignore(struct kvtap_ring *ring, uint64_t bytes)
 {
-	struct kvtap_record *slot = kvtap_ring_slot(ring);
-
-	*slot = *record;
-	slot->sequence = (uint16_t)ring->head++;
-}
-
-/* true: there is room now. May bind the ring, so a record on a wiped page lands here too. */
-static bool make_room(struct kvtap_ring *ring)
-{
-	if (kvtap_unlikely(!ring->records) && !ring->unbound)
-		ring->unbound = kvtap_tap_bind(tap_of(ring), ring) != ring;
-	return ring->records && kvtap_ring_refresh(ring);
+	kvtap_tap_ignore(tap_of(ring), bytes);
 }
 
 static void fold(struct kvtap_ring *ring, const struct kvtap_record *record)
 {
 	const struct kvtap_plan *plan = NULL;
 
-	if (!ring->records) {
-		kvtap_tap_ignore(tap_of(ring), record);
-		return;
-	}
 	if (record->series <= KVTAP_SERIES_MAX)
 		plan = kvtap_ring_own(ring)->tap->plan[record->series];
 	kvtap_overflow_fold(ring, plan, record);
 }
 
-__attribute__((noinline)) static void push_slow(struct kvtap_ring *ring,
-						const struct kvtap_record *record)
+/* Between enter and leave, and still so once the record is published. */
+static void push_inside(struct kvtap_ring *ring, const struct kvtap_record *record)
 {
-	if (!make_room(ring)) {
+	uint64_t index = kvtap_ring_head(ring);
+	struct kvtap_record *slot;
+
+	if (index == ring->limit && !kvtap_ring_refresh(ring)) {
 		fold(ring, record);
 		return;
 	}
-	write_record(ring, record);
-	kvtap_ring_publish(ring);
-}
-
-/* The ring is inside another record of this thread, or there is none. */
-__attribute__((noinline)) static void push_outside(struct kvtap_ring *ring,
-						   const struct kvtap_record *record)
-{
-	if (kvtap_load_relaxed(&ring->state) == KVTAP_RING_NONE) { /* own index */
-		kvtap_tap_ignore(tap_of(ring), record);
-		return;
-	}
-	if (!kvtap_ring_park(ring, record))
-		kvtap_tap_ignore(tap_of(ring), record);
+	slot = kvtap_ring_slot(ring, index);
+	*slot = *record;
+	slot->sequence = (uint16_t)index;
+	kvtap_store_relaxed(&ring->reserved, index + 2); /* own index */
+	kvtap_ring_publish(ring, index + 1);
 }
 
 /* Push what handlers parked while a record was being made; they may park more meanwhile. */
 __attribute__((noinline)) static void push_parked(struct kvtap_ring *ring)
 {
-	while (kvtap_ring_enter(ring)) {
+	do {
 		uint32_t parked = kvtap_load_relaxed(&ring->parked); /* own index */
 		uint32_t pushed = 0;
 
+		if (!kvtap_ring_enter(ring))
+			return;
 		do {
 			while (pushed < parked && pushed < KVTAP_PARKED_MAX)
-				push_slow(ring, &ring->parked_record[pushed++]);
+				push_inside(ring, &ring->parked_record[pushed++]);
 		} while (!kvtap_swap_relaxed(&ring->parked, &parked, 0)); /* own index */
-		if (!kvtap_ring_leave(ring))
-			return;
-	}
+	} while (kvtap_ring_leave(ring));
 }
 
-static inline void leave(struct kvtap_ring *ring)
+/* The first record of a thread in a fork child. False: it got no ring, or is about to get one. */
+static bool bind(struct kvtap_ring *ring)
 {
+	uint32_t parked;
+
+	if (ring->binding)
+		return false;
+	ring->binding = true;
+	kvtap_signal_fence();
+	ring->unbound = kvtap_tap_bind(tap_of(ring), ring) != ring;
+	kvtap_signal_fence();
+	ring->binding = false;
+	parked = ring->unbound ? kvtap_load_relaxed(&ring->parked) : 0; /* own index */
+	for (uint32_t i = 0; i < parked && i < KVTAP_PARKED_MAX; i++)
+		ignore(ring, ring->parked_record[i].bytes);
+	return !ring->unbound;
+}
+
+/* False: there is no ring, or it is inside another record of this thread. */
+static bool enter(struct kvtap_ring *ring)
+{
+	if (kvtap_unlikely(!ring->shared || ring->binding) && !bind(ring))
+		return false;
+	return kvtap_ring_enter(ring);
+}
+
+static void push_slow(struct kvtap_ring *ring, const struct kvtap_record *record)
+{
+	if (!enter(ring)) {
+		if (ring->unbound || !kvtap_ring_park(ring, record))
+			ignore(ring, record->bytes);
+		return;
+	}
+	push_inside(ring, record);
 	if (kvtap_ring_leave(ring))
 		push_parked(ring);
 }
@@ -156,136 +171,73 @@ static inline void leave(struct kvtap_ring *ring)
 /* A record without meaning: counted where the exporter sees it, once there is such a place. */
 __attribute__((noinline)) static void refuse(struct kvtap_ring *ring)
 {
-	static const struct kvtap_record nothing;
-
-	bool entered = kvtap_ring_enter(ring);
-
-	if (entered)
-		make_room(ring);
-	if (ring->shared)
-		kvtap_overflow_refuse(ring);
+	if (ring->unbound || (!ring->shared && !bind(ring)))
+		ignore(ring, 0);
 	else
-		kvtap_tap_ignore(tap_of(ring), &nothing);
-	if (entered)
-		leave(ring);
+		kvtap_overflow_refuse(ring);
 }
 
-/* ---- transfers ---- */
+/* ---- slots ---- */
 
 /*
- * Field by field, and the Makefile forbids the compiler to join them: the caller has just stored
- * them so, and a load over two such stores waits until they have left the store buffer.
+ * Two words into one 16-byte store, for a record is as fast as its stores. They are loaded one by
+ * one, as the caller has just stored them so: a load over two such stores waits until they have
+ * left the store buffer. For the same reason the Makefile forbids the compiler to join loads.
  */
+static inline void store_pair(void *to, uint64_t low, const uint64_t *high)
+{
+#ifdef __x86_64__
+	long long pair __attribute__((vector_size(16)));
+
+	__asm__("movq %1, %0\n\tmovhps %2, %0" : "=&x"(pair) : "r"(low), "m"(*high));
+	memcpy(to, &pair, sizeof(pair));
+#else
+	memcpy(to, &low, 8);
+	memcpy((uint8_t *)to + 8, high, 8);
+#endif
+}
+
+static inline void copy_pair(void *to, const uint64_t *low, const uint64_t *high)
+{
+#ifdef __x86_64__
+	long long pair __attribute__((vector_size(16)));
+
+	__asm__("movq %1, %0\n\tmovhps %2, %0" : "=&x"(pair) : "m"(*low), "m"(*high));
+	memcpy(to, &pair, sizeof(pair));
+#else
+	store_pair(to, *low, high);
+#endif
+}
+
+static inline void copy_halves(void *to, const uint32_t *low, const uint32_t *high,
+			       const uint64_t *second)
+{
+#ifdef __x86_64__
+	long long pair __attribute__((vector_size(16))), half __attribute__((vector_size(16)));
+
+	__asm__("movd %2, %0\n\tmovd %3, %1\n\tpunpckldq %1, %0\n\tmovhps %4, %0"
+		: "=&x"(pair), "=&x"(half)
+		: "m"(*low), "m"(*high), "m"(*second));
+	memcpy(to, &pair, sizeof(pair));
+#else
+	memcpy(to, low, 4);
+	memcpy((uint8_t *)to + 4, high, 4);
+	memcpy((uint8_t *)to + 8, second, 8);
+#endif
+}
+
 static inline void fill_transfer(struct kvtap_record *record, const struct kvtap_transfer *transfer,
-				 uint64_t end_ns, uint64_t index)
+				 const uint64_t *end_ns, uint64_t index)
 {
 	uint64_t first = transfer->series | (uint64_t)transfer->status << 32 |
 			 (uint64_t)KVTAP_OP_TRANSFER << 40 | index << 48;
 
-	memcpy(record, &first, sizeof(first));
-	record->end_ns = end_ns;
-	record->duration_ns = transfer->duration_ns;
-	record->submit_ns = transfer->submit_ns;
-	record->queue_ns = transfer->queue_ns;
-	record->bytes = transfer->bytes;
-	record->descriptors = transfer->descriptors;
-	record->failed_descriptors = transfer->failed_descriptors;
-	record->request_id = transfer->request_id;
+	store_pair(&record->series, first, end_ns);
+	copy_pair(&record->duration_ns, &transfer->duration_ns, &transfer->submit_ns);
+	copy_pair(&record->queue_ns, &transfer->queue_ns, &transfer->bytes);
+	copy_halves(&record->descriptors, &transfer->descriptors, &transfer->failed_descriptors,
+		    &transfer->request_id);
 }
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-	       "the first word is put together by shifts");
-
-__attribute__((noinline)) static void transfer_slow(struct kvtap_ring *ring,
-						    const struct kvtap_transfer *transfer,
-						    uint64_t end_ns, bool entered)
-{
-	struct kvtap_record record;
-
-	fill_transfer(&record, transfer, end_ns, 0);
-	if (!entered) {
-		push_outside(ring, &record);
-		return;
-	}
-	push_slow(ring, &record);
-	leave(ring);
-}
-
-/* The usual way makes no call, so that it needs no stack. */
-__attribute__((always_inline)) static inline void
-push_transfer(struct kvtap_ring *ring, const struct kvtap_transfer *transfer, uint64_t end_ns)
-{
-	bool entered = kvtap_ring_enter(ring);
-
-	if (kvtap_unlikely(!entered || ring->head == ring->limit)) {
-		transfer_slow(ring, transfer, end_ns, entered);
-		return;
-	}
-	fill_transfer(kvtap_ring_slot(ring), transfer, end_ns, ring->head);
-	ring->head++;
-	kvtap_ring_publish(ring);
-	leave(ring);
-}
-
-__attribute__((noinline)) static void transfer_now(struct kvtap_ring *ring,
-						   const struct kvtap_transfer *transfer)
-{
-	push_transfer(ring, transfer, now_ns());
-}
-
-void kvtap_ring_transfer(struct kvtap_ring *ring, const struct kvtap_transfer *transfer)
-{
-	if (kvtap_unlikely(!transfer->series))
-		refuse(ring);
-	else if (kvtap_unlikely(!transfer->end_ns))
-		transfer_now(ring, transfer);
-	else
-		push_transfer(ring, transfer, transfer->end_ns);
-}
-
-void kvtap_transfer(struct kvtap *tap, const struct kvtap_transfer *transfer)
-{
-	kvtap_ring_transfer(find_ring(tap), transfer);
-}
-
-/* Within enter and leave: into a slot that is not published yet, or folded. */
-static void batch_one(struct kvtap_ring *ring, const struct kvtap_transfer *transfer)
-{
-	uint64_t end_ns = transfer->end_ns;
-	struct kvtap_record record;
-
-	if (kvtap_unlikely(!transfer->series)) {
-		if (ring->records || make_room(ring) || ring->records)
-			kvtap_overflow_refuse(ring);
-		return;
-	}
-	if (kvtap_unlikely(!end_ns))
-		end_ns = now_ns();
-	if (kvtap_likely(ring->head != ring->limit || make_room(ring))) {
-		fill_transfer(kvtap_ring_slot(ring), transfer, end_ns, ring->head);
-		ring->head++;
-		return;
-	}
-	fill_transfer(&record, transfer, end_ns, 0);
-	fold(ring, &record);
-}
-
-void kvtap_ring_transfers(struct kvtap_ring *ring, const struct kvtap_transfer *transfers,
-			  size_t count)
-{
-	if (kvtap_unlikely(!kvtap_ring_enter(ring))) {
-		for (size_t i = 0; i < count; i++)
-			kvtap_ring_transfer(ring, &transfers[i]);
-		return;
-	}
-	for (size_t i = 0; i < count; i++)
-		batch_one(ring, &transfers[i]);
-	if (ring->records)
-		kvtap_ring_publish(ring);
-	leave(ring);
-}
-
-/* ---- scalars ---- */
 
 static inline void fill_value(struct kvtap_record *record, uint8_t op, uint32_t series,
 			      double value, uint64_t end_ns, uint64_t index)
@@ -299,34 +251,185 @@ static inline void fill_value(struct kvtap_record *record, uint8_t op, uint32_t 
 	};
 }
 
-__attribute__((noinline)) static void value_slow(struct kvtap_ring *ring, uint8_t op,
-						 uint32_t series, double value, uint64_t end_ns,
-						 bool entered)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are put together by shifts");
+
+/* ---- transfers ---- */
+
+__attribute__((noinline)) static void
+transfer_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfer, uint64_t end_ns)
 {
 	struct kvtap_record record;
 
-	fill_value(&record, op, series, value, end_ns, 0);
-	if (!entered) {
-		push_outside(ring, &record);
+	fill_transfer(&record, transfer, &end_ns, 0);
+	push_slow(ring, &record);
+}
+
+/* The usual way makes no call, so that it needs no stack. */
+__attribute__((always_inline)) static inline void
+push_transfer(struct kvtap_ring *ring, const struct kvtap_transfer *transfer,
+	      const uint64_t *end_ns)
+{
+	uint64_t index = kvtap_load_relaxed(&ring->reserved); /* own index */
+
+	if (kvtap_unlikely(index == ring->limit || !kvtap_ring_reserve(ring, index, 1))) {
+		if (!ring->unbound)
+			transfer_slow(ring, transfer, *end_ns);
+		else
+			ignore(ring, transfer->bytes);
 		return;
 	}
+	fill_transfer(kvtap_ring_slot(ring, index), transfer, end_ns, index);
+	kvtap_ring_publish(ring, index + 1);
+	if (kvtap_ring_has_parked(ring))
+		push_parked(ring);
+}
+
+/* Without a series or a time. */
+__attribute__((noinline)) static void transfer_odd(struct kvtap_ring *ring,
+						   const struct kvtap_transfer *transfer)
+{
+	uint64_t end_ns;
+
+	if (ring->unbound) {
+		ignore(ring, transfer->bytes);
+	} else if (!transfer->series) {
+		refuse(ring);
+	} else {
+		end_ns = now_ns();
+		push_transfer(ring, transfer, &end_ns);
+	}
+}
+
+void kvtap_ring_transfer(struct kvtap_ring *ring, const struct kvtap_transfer *transfer)
+{
+	if (kvtap_unlikely(!transfer->series || !transfer->end_ns))
+		transfer_odd(ring, transfer);
+	else
+		push_transfer(ring, transfer, &transfer->end_ns);
+}
+
+void kvtap_transfer(struct kvtap *tap, const struct kvtap_transfer *transfer)
+{
+	struct kvtap_ring *ring = find_ring(tap);
+
+	if (ring)
+		kvtap_ring_transfer(ring, transfer);
+}
+
+/* ---- batches ---- */
+
+/* Into a slot that is not published yet; its index, or one further. */
+static inline uint64_t fill_one(struct kvtap_ring *ring, const struct kvtap_transfer *transfer,
+				uint64_t index)
+{
+	const uint64_t *end_ns = &transfer->end_ns;
+	uint64_t now;
+
+	if (kvtap_unlikely(!transfer->series)) {
+		kvtap_overflow_refuse(ring);
+		return index;
+	}
+	if (kvtap_unlikely(!*end_ns)) {
+		now = now_ns();
+		end_ns = &now;
+	}
+	fill_transfer(kvtap_ring_slot(ring, index), transfer, end_ns, index);
+	return index + 1;
+}
+
+static void fold_one(struct kvtap_ring *ring, const struct kvtap_transfer *transfer)
+{
+	struct kvtap_record record;
+
+	if (!transfer->series) {
+		kvtap_overflow_refuse(ring);
+		return;
+	}
+	fill_transfer(&record, transfer, &transfer->end_ns, 0);
+	if (!record.end_ns)
+		record.end_ns = now_ns();
+	fold(ring, &record);
+}
+
+/* There is no ring, it is inside another record, or has less room than it seemed to have. */
+__attribute__((noinline)) static void
+transfers_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfers, size_t count)
+{
+	uint64_t index;
+
+	if (!count || ring->unbound || !enter(ring)) {
+		for (size_t i = 0; i < count; i++)
+			kvtap_ring_transfer(ring, &transfers[i]);
+		return;
+	}
+	index = kvtap_ring_head(ring);
+	for (size_t i = 0; i < count; i++) {
+		if (index == ring->limit)
+			kvtap_ring_refresh(ring);
+		if (index == ring->limit)
+			fold_one(ring, &transfers[i]);
+		else
+			index = fill_one(ring, &transfers[i], index);
+	}
+	kvtap_store_relaxed(&ring->reserved, index + 1); /* own index */
+	kvtap_ring_publish(ring, index);
+	if (kvtap_ring_leave(ring))
+		push_parked(ring);
+}
+
+void kvtap_ring_transfers(struct kvtap_ring *ring, const struct kvtap_transfer *transfers,
+			  size_t count)
+{
+	uint64_t first = kvtap_load_relaxed(&ring->reserved), index = first; /* own index */
+
+	if (kvtap_unlikely(count - 1 >= ring->limit - first || /* no count is the most */
+			   !kvtap_ring_reserve(ring, first, count))) {
+		transfers_slow(ring, transfers, count);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		index = fill_one(ring, &transfers[i], index);
+	kvtap_ring_publish(ring, index);
+	if (kvtap_unlikely(index != first + count))	     /* some were refused */
+		kvtap_store_relaxed(&ring->reserved, index); /* own index */
+	kvtap_signal_fence();
+	if (kvtap_ring_has_parked(ring))
+		push_parked(ring);
+}
+
+/* ---- scalars ---- */
+
+/* Reads the clock by itself, so that a tap that is switched off reads none. */
+__attribute__((noinline)) static void value_slow(struct kvtap_ring *ring, uint8_t op,
+						 uint32_t series, double value)
+{
+	struct kvtap_record record;
+
+	if (ring->unbound) {
+		ignore(ring, 0);
+		return;
+	}
+	fill_value(&record, op, series, value, now_ns(), 0);
 	push_slow(ring, &record);
-	leave(ring);
 }
 
 static void push_value(struct kvtap_ring *ring, uint8_t op, uint32_t series, double value)
 {
-	uint64_t end_ns = now_ns();
-	bool entered = kvtap_ring_enter(ring);
+	uint64_t index = kvtap_load_relaxed(&ring->reserved), end_ns; /* own index */
 
-	if (kvtap_unlikely(!entered || ring->head == ring->limit)) {
-		value_slow(ring, op, series, value, end_ns, entered);
+	if (kvtap_unlikely(index == ring->limit)) {
+		value_slow(ring, op, series, value);
 		return;
 	}
-	fill_value(kvtap_ring_slot(ring), op, series, value, end_ns, ring->head);
-	ring->head++;
-	kvtap_ring_publish(ring);
-	leave(ring);
+	end_ns = now_ns();
+	if (kvtap_unlikely(!kvtap_ring_reserve(ring, index, 1))) {
+		value_slow(ring, op, series, value);
+		return;
+	}
+	fill_value(kvtap_ring_slot(ring, index), op, series, value, end_ns, index);
+	kvtap_ring_publish(ring, index + 1);
+	if (kvtap_ring_has_parked(ring))
+		push_parked(ring);
 }
 
 void kvtap_ring_add(struct kvtap_ring *ring, uint32_t series, double amount)
@@ -355,15 +458,24 @@ void kvtap_ring_observe(struct kvtap_ring *ring, uint32_t series, double value)
 
 void kvtap_add(struct kvtap *tap, uint32_t series, double amount)
 {
-	kvtap_ring_add(find_ring(tap), series, amount);
+	struct kvtap_ring *ring = find_ring(tap);
+
+	if (ring)
+		kvtap_ring_add(ring, series, amount);
 }
 
 void kvtap_set(struct kvtap *tap, uint32_t series, double value)
 {
-	kvtap_ring_set(find_ring(tap), series, value);
+	struct kvtap_ring *ring = find_ring(tap);
+
+	if (ring)
+		kvtap_ring_set(ring, series, value);
 }
 
 void kvtap_observe(struct kvtap *tap, uint32_t series, double value)
 {
-	kvtap_ring_observe(find_ring(tap), series, value);
+	struct kvtap_ring *ring = find_ring(tap);
+
+	if (ring)
+		kvtap_ring_observe(ring, series, value);
 }

@@ -10,8 +10,10 @@
  *   B -> C  publish (message passing): who sees the head sees the slots before it
  *   D -> A  reuse   (message passing): who sees the tail may overwrite what was copied
  *
- *   E store_release(state, idle)  kvtap_ring_leave    F load_acquire(state)  adopt_ring in tap.c
- *   E -> F  succession (message passing): who takes over an ended thread's ring sees its last record
+ *   E store_release(reserved)  kvtap_ring_leave      F load_acquire(reserved), G load_acquire(head)
+ *                                                      kvtap_ring_attach
+ *   E -> F, B -> G  succession (message passing): who takes over an ended thread's ring sees what
+ *                   its last call did, by whichever of the two stores that call ended with
  *
  * A producer that dies between "write slot" and B leaves a slot that nobody looks at.
  */
@@ -46,25 +48,54 @@ void kvtap_ring_destroy(struct kvtap_ring *ring)
 void kvtap_ring_attach(struct kvtap_ring *ring, struct kvtap_ring_header *shared,
 		       const struct kvtap_tail *tail, uint32_t slots, uint32_t arena_bytes)
 {
+	uint64_t head = kvtap_load_acquire(&shared->head); /* G, pairs with B */
+
+	kvtap_load_acquire(&ring->reserved); /* F, pairs with E */
 	ring->shared = shared;
 	ring->tail = tail;
 	ring->mask = slots - 1;
 	ring->arena_bytes = arena_bytes;
 	ring->records = (struct kvtap_record *)((uint8_t *)shared + KVTAP_RING_RECORDS);
 	ring->arena = (uint8_t *)(ring->records + slots);
-	ring->head = kvtap_load_relaxed(&shared->head); /* own index, or a thread's that ended */
-	ring->limit = ring->head;			/* the first record looks at the tail */
+	kvtap_store_relaxed(&ring->reserved, head); /* own index */
+	ring->limit = head;			    /* the first record looks at the tail */
 }
 
 /* Subtraction form throughout: a tail that is ahead of head or behind the last one is ignored. */
 bool kvtap_ring_refresh(struct kvtap_ring *ring)
 {
 	uint64_t slots = ring->mask + 1;
+	uint64_t head = kvtap_ring_head(ring);
 	uint64_t tail = kvtap_load_acquire(&ring->tail->tail); /* A, pairs with D */
 
-	if (ring->head - tail <= slots)
+	if (head - tail <= slots)
 		ring->limit = tail + slots;
-	return ring->head != ring->limit;
+	return head != ring->limit;
+}
+
+/* In this order: records that handlers make between the two loads only move the head on. */
+static bool inside(struct kvtap_ring *ring)
+{
+	uint64_t reserved = kvtap_load_relaxed(&ring->reserved); /* own index */
+
+	kvtap_signal_fence();
+	return (int64_t)(reserved - kvtap_ring_head(ring)) > 0;
+}
+
+bool kvtap_ring_enter(struct kvtap_ring *ring)
+{
+	if (inside(ring))
+		return false;
+	while (!kvtap_ring_reserve(ring, kvtap_ring_head(ring), 1))
+		; /* a handler recorded just now */
+	return true;
+}
+
+bool kvtap_ring_leave(struct kvtap_ring *ring)
+{
+	kvtap_store_release(&ring->reserved, kvtap_ring_head(ring)); /* E, pairs with F */
+	kvtap_signal_fence();
+	return kvtap_ring_has_parked(ring);
 }
 
 /* Handlers nest but never run beside each other, so a claimed place is filled before anyone looks. */

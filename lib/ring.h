@@ -3,7 +3,14 @@
  * ring.h - the producer's side of a ring
  *
  * struct kvtap_ring is private memory of one thread, in a page that fork wipes: in a child all is
- * zero, head equals limit, and the slow path that this leads to finds that there is no ring yet.
+ * zero, reserved equals limit, and the slow path that this leads to finds that there is no ring yet.
+ *
+ * From the shared head to reserved are the slots that are being written. A call takes some by storing
+ * reserved and looks at the head afterwards, so that each handler runs either before the store, and
+ * then the head has moved on if it recorded, or sees that a record is under way, and parks its own:
+ *   head == reserved  nothing is under way
+ *   head <  reserved  a record is; the caller is a handler that interrupted it
+ *   head >  reserved  nothing is; handlers recorded just before a store of reserved
  */
 #ifndef KVTAP_RING_H
 #define KVTAP_RING_H
@@ -16,25 +23,19 @@
 
 #define KVTAP_PARKED_MAX 8
 
-enum kvtap_ring_state {
-	KVTAP_RING_IDLE = 0,
-	KVTAP_RING_BUSY = 1, /* inside a record; a signal handler must not begin another */
-	KVTAP_RING_NONE = 2, /* no ring to be had: count and return */
-};
-
 struct kvtap_ring {
-	_Atomic(uint32_t) state;
-	_Atomic(uint32_t) parked; /* records that handlers left for the end of this one */
-	uint64_t head;
-	uint64_t limit; /* head may go up to here: last seen tail + slots */
+	_Atomic(uint64_t) reserved; /* slots before it are written, or being written */
+	uint64_t limit;		    /* reserved may go up to here: last seen tail + slots */
 	uint64_t mask;
-	struct kvtap_record *records; /* NULL: no ring yet, or wiped by fork */
-	struct kvtap_ring_header *shared;
+	struct kvtap_record *records;
+	struct kvtap_ring_header *shared; /* NULL: no ring yet, or wiped by fork */
+	_Atomic(uint32_t) parked;	  /* records that handlers left for the end of this one */
+	bool unbound;			  /* no ring to be had: count and return */
 	/* slow path */
-	const struct kvtap_tail *tail;
-	uint8_t *arena;
+	bool binding; /* a handler must not do it too */
 	uint32_t arena_bytes;
-	bool unbound; /* there was no ring to be had; not tried again */
+	uint8_t *arena;
+	const struct kvtap_tail *tail;
 	struct kvtap_record parked_record[KVTAP_PARKED_MAX];
 };
 
@@ -71,58 +72,66 @@ void kvtap_ring_destroy(struct kvtap_ring *ring);
 void kvtap_ring_attach(struct kvtap_ring *ring, struct kvtap_ring_header *shared,
 		       const struct kvtap_tail *tail, uint32_t slots, uint32_t arena_bytes);
 
-/* kvtap_ring_refresh - read how far the reader got; false: the ring is full */
+/* kvtap_ring_refresh - read how far the reader got; false: there is no slot after the head */
 bool kvtap_ring_refresh(struct kvtap_ring *ring);
 
 /* kvtap_ring_park - keep a record that a handler made inside another one; false: no place */
 bool kvtap_ring_park(struct kvtap_ring *ring, const struct kvtap_record *record);
 
-/* Between enter and leave the ring is this call's alone. */
-static inline bool kvtap_ring_enter(struct kvtap_ring *ring)
+/*
+ * kvtap_ring_enter - for what takes more than to write slots; false: inside another record
+ *
+ * Until kvtap_ring_leave() handlers park, whatever is published meanwhile.
+ */
+bool kvtap_ring_enter(struct kvtap_ring *ring);
+/* true: records were parked meanwhile, and are the caller's to push */
+bool kvtap_ring_leave(struct kvtap_ring *ring);
+
+static inline uint64_t kvtap_ring_head(struct kvtap_ring *ring)
 {
-	if (kvtap_unlikely(kvtap_load_relaxed(&ring->state) != KVTAP_RING_IDLE)) /* own index */
-		return false;
-	kvtap_store_relaxed(&ring->state, KVTAP_RING_BUSY); /* own index */
-	kvtap_signal_fence();
-	return true;
+	return kvtap_load_relaxed(&ring->shared->head); /* own index */
 }
 
-/* true: records were parked meanwhile, and are the caller's to push */
-static inline bool kvtap_ring_leave(struct kvtap_ring *ring)
+/* Take count slots from an index that was read from reserved; false: nothing is taken. */
+static inline bool kvtap_ring_reserve(struct kvtap_ring *ring, uint64_t index, uint64_t count)
 {
+	kvtap_store_relaxed(&ring->reserved, index + count); /* own index */
 	kvtap_signal_fence();
-	kvtap_store_release(&ring->state, KVTAP_RING_IDLE); /* E, see ring.c */
+	if (kvtap_likely(kvtap_ring_head(ring) == index))
+		return true;
+	kvtap_store_relaxed(&ring->reserved, index); /* own index */
+	return false;
+}
+
+/* Of the slots that were reserved, those before index; all of them: the ring is free again. */
+static inline void kvtap_ring_publish(struct kvtap_ring *ring, uint64_t index)
+{
+	kvtap_store_release(&ring->shared->head, index); /* B, see ring.c */
 	kvtap_signal_fence();
+}
+
+static inline bool kvtap_ring_has_parked(struct kvtap_ring *ring)
+{
 	return kvtap_unlikely(kvtap_load_relaxed(&ring->parked) != 0); /* own index */
 }
 
 /*
  * The reader's core has the lines of the slots since it copied them. Asking for one some records
- * ahead hides most of the time that it takes to come back.
+ * ahead hides most of the time that it takes to come back. At the end of the ring this asks for
+ * lines of the arena, which costs nothing but the first slots' wait.
  */
 #define KVTAP_RING_AHEAD 8
 
-static inline void kvtap_ring_fetch_ahead(struct kvtap_ring *ring)
+static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring, uint64_t index)
 {
-	struct kvtap_record *slot = &ring->records[(ring->head + KVTAP_RING_AHEAD) & ring->mask];
+	struct kvtap_record *slot = &ring->records[index & ring->mask];
 
 #ifdef __x86_64__
-	__asm__ volatile("prefetchw %0" : : "m"(*slot)); /* a no-op where it is not known */
+	__asm__ volatile("prefetchw %0" : : "m"(slot[KVTAP_RING_AHEAD])); /* or a no-op */
 #else
-	__builtin_prefetch(slot, 1);
+	__builtin_prefetch(slot + KVTAP_RING_AHEAD, 1);
 #endif
-}
-
-/* The slot of the next record; only with room: head != limit. */
-static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring)
-{
-	kvtap_ring_fetch_ahead(ring);
-	return &ring->records[ring->head & ring->mask];
-}
-
-static inline void kvtap_ring_publish(struct kvtap_ring *ring)
-{
-	kvtap_store_release(&ring->shared->head, ring->head); /* B, see ring.c */
+	return slot;
 }
 
 #endif

@@ -35,7 +35,7 @@
 static _Atomic(uint32_t) slot_taken[KVTAP_TAPS_MAX];
 static _Atomic(uint64_t) ids;
 
-static struct kvtap_ring nothing_ring = { .state = KVTAP_RING_NONE };
+static struct kvtap_ring nothing_ring = { .unbound = true };
 static struct kvtap nothing = { .id = KVTAP_ID_NONE, .disabled = true, .none = &nothing_ring };
 
 struct kvtap *kvtap_tap_nothing(void)
@@ -236,12 +236,10 @@ static struct kvtap_ring *adopt_ring(struct kvtap *tap)
 
 		if (!ring || kvtap_beacon_take(shared) < 0)
 			continue;
-		kvtap_load_acquire(&ring->state); /* F, pairs with E in ring.c */
 		kvtap_ring_attach(ring, shared, kvtap_segment_tail(segment, i), tap->ring_slots,
 				  tap->overflow_bytes);
 		kvtap_overflow_recover(ring);
-		kvtap_store_relaxed(&ring->parked, 0);		    /* own index */
-		kvtap_store_relaxed(&ring->state, KVTAP_RING_IDLE); /* own index */
+		kvtap_store_relaxed(&ring->parked, 0); /* own index */
 		return ring;
 	}
 	return NULL;
@@ -324,7 +322,7 @@ struct kvtap_ring *kvtap_tap_bind(struct kvtap *tap, struct kvtap_ring *handle)
 	return ring ? ring : tap->none;
 }
 
-void kvtap_tap_ignore(struct kvtap *tap, const struct kvtap_record *record)
+void kvtap_tap_ignore(struct kvtap *tap, uint64_t bytes)
 {
 	struct kvtap_segment_header *header;
 
@@ -336,8 +334,8 @@ void kvtap_tap_ignore(struct kvtap *tap, const struct kvtap_record *record)
 	}
 	header = tap->live->segment->header;
 	kvtap_add_relaxed(&header->lost_records, 1); /* statistic */
-	if (record->op == KVTAP_OP_TRANSFER)
-		kvtap_add_relaxed(&header->lost_bytes, record->bytes); /* statistic */
+	if (bytes)
+		kvtap_add_relaxed(&header->lost_bytes, bytes); /* statistic */
 }
 
 /* ---- open and close ---- */
@@ -423,8 +421,8 @@ int kvtap_open(struct kvtap **result, const struct kvtap_options *options)
 		free(tap);
 		return rc;
 	}
-	madvise(tap->none, KVTAP_RING_OWN, MADV_KEEPONFORK);	 /* a child has no ring there too */
-	kvtap_store_relaxed(&tap->none->state, KVTAP_RING_NONE); /* own index */
+	madvise(tap->none, KVTAP_RING_OWN, MADV_KEEPONFORK); /* a child has no ring there too */
+	tap->none->unbound = true;
 	*result = tap;
 	rc = open_tap(tap, options);
 	if (rc < 0) {

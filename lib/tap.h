@@ -80,8 +80,8 @@ void kvtap_tap_unlock(struct kvtap *tap);
 /* kvtap_tap_bind - give the calling thread a ring, into its own handle if it had one before a fork */
 struct kvtap_ring *kvtap_tap_bind(struct kvtap *tap, struct kvtap_ring *handle);
 
-/* kvtap_tap_ignore - count what was recorded to a thread without a ring, or to no tap */
-void kvtap_tap_ignore(struct kvtap *tap, const struct kvtap_record *record);
+/* kvtap_tap_ignore - count a record, of so many bytes, of a thread without a ring or to no tap */
+void kvtap_tap_ignore(struct kvtap *tap, uint64_t bytes);
 
 /* kvtap_tap_nothing - the tap behind NULL and behind a failed allocation */
 struct kvtap *kvtap_tap_nothing(void);
