@@ -139,12 +139,13 @@ static void print_figures(const struct record_case *record, const struct record_
 	double ns = bench_percentile(&figures->round[RECORD_CASE], 50);
 
 	printf(" rounds=%zu ops=%llu ns_per_op_p50=%.2f ns_per_op_p99=%.2f floor_ns=%.2f "
-	       "floor_ns_p99=%.2f ratio=%.2f ratio_of_medians=%.2f",
+	       "floor_ns_p99=%.2f ratio=%.2f ratio_p10=%.2f ratio_p90=%.2f ratio_of_medians=%.2f",
 	       figures->ratio.count,
 	       (unsigned long long)figures->burst[RECORD_CASE].count * RECORD_BURST, ns,
 	       bench_percentile(&figures->burst[RECORD_CASE], 99), floor_ns,
 	       bench_percentile(&figures->burst[RECORD_FLOOR], 99),
-	       bench_percentile(&figures->ratio, 50), ns / floor_ns);
+	       bench_percentile(&figures->ratio, 50), bench_percentile(&figures->ratio, 10),
+	       bench_percentile(&figures->ratio, 90), ns / floor_ns);
 	if (record->base)
 		printf(" %s=%.2f", record->over ? record->over : "ratio_one_thread",
 		       bench_percentile(&figures->over, 50));
