@@ -64,10 +64,18 @@ struct kvtap_ring; /* one thread's ring; only that thread may record through it 
 
 enum kvtap_level { KVTAP_LOG_ERROR = 0, KVTAP_LOG_WARN = 1, KVTAP_LOG_INFO = 2 };
 
-/* What stands for "now" in a record that has no time of its own. */
+/* Where the time of a record that brings none comes from; it is CLOCK_MONOTONIC either way. */
 enum kvtap_clock {
 	KVTAP_CLOCK_MONOTONIC = 0, /* clock_gettime() */
-	/* the CPU's counter, calibrated to it, where the kernel trusts it; else as MONOTONIC */
+	/*
+	 * The CPU's counter (rdtsc), calibrated to it when the tap is opened and about each second,
+	 * by the thread that notices. Where the counter is not invariant, or the kernel's own
+	 * clocksource is not "tsc", as MONOTONIC. The two differ by less than 1.01 ms in the worst
+	 * case, which is that the kernel slews its clock by all it may, and by some microseconds
+	 * otherwise; times of one thread may go back by that much. If they once differ by more, as
+	 * after a suspend, the process is as with MONOTONIC from then on.
+	 * What forbids the counter (PR_SET_TSC, strict seccomp) forbids the vDSO's clock too.
+	 */
 	KVTAP_CLOCK_TSC = 1,
 };
 

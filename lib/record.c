@@ -9,8 +9,8 @@
  */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "overflow.h"
 #include "ring.h"
 #include "tap.h"
@@ -37,12 +37,9 @@ static _Thread_local struct {
 	struct kvtap_ring *ring;
 } thread_ring[KVTAP_TAPS_MAX];
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(const struct kvtap_ring *ring)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return ring->tsc ? kvtap_clock_tsc() : kvtap_clock_monotonic();
 }
 
 __attribute__((noinline)) static struct kvtap_ring *first_ring(struct kvtap *tap)
@@ -295,7 +292,7 @@ __attribute__((noinline)) static void transfer_odd(struct kvtap_ring *ring,
 	} else if (!transfer->series) {
 		refuse(ring);
 	} else {
-		end_ns = now_ns();
+		end_ns = now_ns(ring);
 		push_transfer(ring, transfer, &end_ns);
 	}
 }
@@ -330,7 +327,7 @@ static inline uint64_t fill_one(struct kvtap_ring *ring, const struct kvtap_tran
 		return index;
 	}
 	if (kvtap_unlikely(!*end_ns)) {
-		now = now_ns();
+		now = now_ns(ring);
 		end_ns = &now;
 	}
 	fill_transfer(kvtap_ring_slot(ring, index), transfer, end_ns, index);
@@ -347,7 +344,7 @@ static void fold_one(struct kvtap_ring *ring, const struct kvtap_transfer *trans
 	}
 	fill_transfer(&record, transfer, &transfer->end_ns, 0);
 	if (!record.end_ns)
-		record.end_ns = now_ns();
+		record.end_ns = now_ns(ring);
 	fold(ring, &record);
 }
 
@@ -409,7 +406,7 @@ __attribute__((noinline)) static void value_slow(struct kvtap_ring *ring, uint8_
 		ignore(ring, 0);
 		return;
 	}
-	fill_value(&record, op, series, value, now_ns(), 0);
+	fill_value(&record, op, series, value, now_ns(ring), 0);
 	push_slow(ring, &record);
 }
 
@@ -421,7 +418,7 @@ static void push_value(struct kvtap_ring *ring, uint8_t op, uint32_t series, dou
 		value_slow(ring, op, series, value);
 		return;
 	}
-	end_ns = now_ns();
+	end_ns = now_ns(ring);
 	if (kvtap_unlikely(!kvtap_ring_reserve(ring, index, 1))) {
 		value_slow(ring, op, series, value);
 		return;

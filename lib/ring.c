@@ -73,31 +73,6 @@ bool kvtap_ring_refresh(struct kvtap_ring *ring)
 	return head != ring->limit;
 }
 
-/* In this order: records that handlers make between the two loads only move the head on. */
-static bool inside(struct kvtap_ring *ring)
-{
-	uint64_t reserved = kvtap_load_relaxed(&ring->reserved); /* own index */
-
-	kvtap_signal_fence();
-	return (int64_t)(reserved - kvtap_ring_head(ring)) > 0;
-}
-
-bool kvtap_ring_enter(struct kvtap_ring *ring)
-{
-	if (inside(ring))
-		return false;
-	while (!kvtap_ring_reserve(ring, kvtap_ring_head(ring), 1))
-		; /* a handler recorded just now */
-	return true;
-}
-
-bool kvtap_ring_leave(struct kvtap_ring *ring)
-{
-	kvtap_store_release(&ring->reserved, kvtap_ring_head(ring)); /* E, pairs with F */
-	kvtap_signal_fence();
-	return kvtap_ring_has_parked(ring);
-}
-
 /* Handlers nest but never run beside each other, so a claimed place is filled before anyone looks. */
 bool kvtap_ring_park(struct kvtap_ring *ring, const struct kvtap_record *record)
 {

@@ -31,6 +31,7 @@ struct kvtap_ring {
 	struct kvtap_ring_header *shared; /* NULL: no ring yet, or wiped by fork */
 	_Atomic(uint32_t) parked;	  /* records that handlers left for the end of this one */
 	bool unbound;			  /* no ring to be had: count and return */
+	bool tsc;			  /* its clock */
 	/* slow path */
 	bool binding; /* a handler must not do it too */
 	uint32_t arena_bytes;
@@ -78,15 +79,6 @@ bool kvtap_ring_refresh(struct kvtap_ring *ring);
 /* kvtap_ring_park - keep a record that a handler made inside another one; false: no place */
 bool kvtap_ring_park(struct kvtap_ring *ring, const struct kvtap_record *record);
 
-/*
- * kvtap_ring_enter - for what takes more than to write slots; false: inside another record
- *
- * Until kvtap_ring_leave() handlers park, whatever is published meanwhile.
- */
-bool kvtap_ring_enter(struct kvtap_ring *ring);
-/* true: records were parked meanwhile, and are the caller's to push */
-bool kvtap_ring_leave(struct kvtap_ring *ring);
-
 static inline uint64_t kvtap_ring_head(struct kvtap_ring *ring)
 {
 	return kvtap_load_relaxed(&ring->shared->head); /* own index */
@@ -113,6 +105,36 @@ static inline void kvtap_ring_publish(struct kvtap_ring *ring, uint64_t index)
 static inline bool kvtap_ring_has_parked(struct kvtap_ring *ring)
 {
 	return kvtap_unlikely(kvtap_load_relaxed(&ring->parked) != 0); /* own index */
+}
+
+/* In this order: records that handlers make between the two loads only move the head on. */
+static inline bool kvtap_ring_is_inside(struct kvtap_ring *ring)
+{
+	uint64_t reserved = kvtap_load_relaxed(&ring->reserved); /* own index */
+
+	kvtap_signal_fence();
+	return (int64_t)(reserved - kvtap_ring_head(ring)) > 0;
+}
+
+/*
+ * For what takes more than to write slots; false: inside another record. Until kvtap_ring_leave
+ * handlers park, also when something is published meanwhile, if reserved is kept beyond it.
+ */
+static inline bool kvtap_ring_enter(struct kvtap_ring *ring)
+{
+	if (kvtap_ring_is_inside(ring))
+		return false;
+	while (!kvtap_ring_reserve(ring, kvtap_ring_head(ring), 1))
+		; /* a handler recorded just now */
+	return true;
+}
+
+/* true: records were parked meanwhile, and are the caller's to push */
+static inline bool kvtap_ring_leave(struct kvtap_ring *ring)
+{
+	kvtap_store_release(&ring->reserved, kvtap_ring_head(ring)); /* E, see ring.c */
+	kvtap_signal_fence();
+	return kvtap_ring_has_parked(ring);
 }
 
 /*

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "clock.h"
 #include "declare.h"
 #include "overflow.h"
 
@@ -142,6 +143,9 @@ static int set_options(struct kvtap *tap, const struct kvtap_options *options)
 		kvtap_tap_log(tap, KVTAP_LOG_ERROR, "open: clock %u is unknown", options->clock);
 		return -EINVAL;
 	}
+	tap->tsc = options->clock == KVTAP_CLOCK_TSC && kvtap_clock_trusted();
+	if (tap->tsc)
+		kvtap_clock_tsc(); /* its first point */
 	tap->dir = strdup(choose("KVTAP_DIR", options->dir, "/dev/shm"));
 	tap->name_space = strdup(name_space);
 	rc = tap->dir && tap->name_space ? choose_slots(tap, options->ring_slots) : -ENOMEM;
@@ -318,6 +322,8 @@ struct kvtap_ring *kvtap_tap_bind(struct kvtap *tap, struct kvtap_ring *handle)
 	ring = take_ring(tap, handle);
 	if (ring)
 		ring = move_if_retired(tap, ring);
+	if (ring)
+		ring->tsc = tap->tsc;
 	kvtap_tap_unlock(tap);
 	return ring ? ring : tap->none;
 }

@@ -47,6 +47,7 @@ struct kvtap {
 	uint64_t id;   /* never used twice in a process, so that a stale cache can't match */
 	uint32_t slot; /* place in each thread's cache of rings */
 	bool disabled;
+	bool tsc; /* the clock of its rings */
 	struct kvtap_live *live;
 	struct kvtap_ring *none;	 /* what a thread without a ring records to */
 	struct kvtap_segment *inherited; /* of the parent, in a fork child */

@@ -431,7 +431,7 @@ static void on_storm(int signal)
 	(void)signal;
 	if (handled >= STORM_HANDLED)
 		return;
-	if (kvtap_load_relaxed(&ring->reserved) > kvtap_ring_head(ring))
+	if (kvtap_ring_is_inside(ring))
 		parked++;
 	record_number(STORM_BASE + (uint64_t)handled);
 	handled++;
