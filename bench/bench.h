@@ -40,6 +40,8 @@ uint32_t bench_cpus(void);
 void bench_pin(uint32_t index);
 
 uint64_t bench_now_ns(void);
+/* bench_cpu_ns - CPU time of the calling thread; a system call */
+uint64_t bench_cpu_ns(void);
 
 /* bench_fail - say why on stderr and end the program with 1 */
 void bench_fail(const char *what, int rc) __attribute__((noreturn));

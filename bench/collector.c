@@ -12,18 +12,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench.h"
 
 #define NAMESPACE "bench"
 
-static bool is_segment(const char *name)
+static bool ends_in(const char *name, const char *suffix)
 {
 	size_t bytes = strlen(name);
-	size_t suffix = strlen(KVTAP_SEGMENT_SUFFIX);
 
-	return bytes > suffix && strcmp(name + bytes - suffix, KVTAP_SEGMENT_SUFFIX) == 0;
+	return bytes > strlen(suffix) && strcmp(name + bytes - strlen(suffix), suffix) == 0;
 }
 
 static int open_reader(struct collector *collector, const char *path)
@@ -36,10 +36,14 @@ static int open_reader(struct collector *collector, const char *path)
 	if (!dir)
 		return -1;
 	collector->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	while (rc == -2 && (entry = readdir(dir)))
-		if (is_segment(entry->d_name))
-			rc = kvtap_reader_open(&collector->reader, &why, collector->folder,
-					       entry->d_name);
+	while ((entry = readdir(dir))) {
+		if (ends_in(entry->d_name, KVTAP_TAILS_SUFFIX))
+			collector->tails = openat(collector->folder, entry->d_name, O_RDONLY);
+		if (!ends_in(entry->d_name, KVTAP_SEGMENT_SUFFIX))
+			continue;
+		collector->segment = openat(collector->folder, entry->d_name, O_RDONLY);
+		rc = kvtap_reader_open(&collector->reader, &why, collector->folder, entry->d_name);
+	}
 	closedir(dir);
 	if (rc == 0)
 		kvtap_reader_unlink(collector->reader);
@@ -48,7 +52,13 @@ static int open_reader(struct collector *collector, const char *path)
 
 void collector_open(struct collector *collector, uint32_t slots)
 {
-	struct kvtap_options options = { .name_space = NAMESPACE, .ring_slots = slots };
+	collector_open_options(collector, &(struct kvtap_options){ .ring_slots = slots });
+}
+
+void collector_open_options(struct collector *collector, const struct kvtap_options *given)
+{
+	struct kvtap_options options = *given;
+	uint64_t began_ns;
 	char path[96];
 	int rc;
 
@@ -61,7 +71,10 @@ void collector_open(struct collector *collector, uint32_t slots)
 	if (!mkdtemp(collector->dir))
 		bench_fail("make a folder in /dev/shm", 13);
 	options.dir = collector->dir;
+	options.name_space = NAMESPACE;
+	began_ns = bench_now_ns();
 	rc = kvtap_open(&collector->tap, &options);
+	collector->open_ns = bench_now_ns() - began_ns;
 	snprintf(path, sizeof(path), "%s/kvtap." NAMESPACE, collector->dir);
 	if (rc == 0)
 		rc = open_reader(collector, path);
@@ -137,9 +150,25 @@ void collector_fold(struct collector *collector)
 	}
 }
 
+static uint64_t file_bytes(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		bench_fail("look at the segment", 9);
+	return (uint64_t)status.st_blocks * 512;
+}
+
+uint64_t collector_bytes(const struct collector *collector)
+{
+	return file_bytes(collector->segment) + file_bytes(collector->tails);
+}
+
 void collector_close(struct collector *collector)
 {
 	kvtap_close(collector->tap);
 	kvtap_reader_close(collector->reader);
+	close(collector->segment);
+	close(collector->tails);
 	close(collector->folder);
 }

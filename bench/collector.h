@@ -19,6 +19,8 @@ struct collector {
 	int folder;
 	struct kvtap *tap;
 	struct kvtap_reader *reader;
+	int segment, tails; /* descriptors of the files, which have no name any more */
+	uint64_t open_ns;   /* what kvtap_open() took */
 	uint64_t drained, drained_bytes;
 	uint64_t folded, folded_bytes;
 	uint64_t wrong; /* records with another sequence, or a call that failed */
@@ -27,10 +29,14 @@ struct collector {
 
 /* collector_open - a tap in a new folder under /dev/shm; slots 0: the default. Ends the program on error */
 void collector_open(struct collector *collector, uint32_t slots);
+/* collector_open_options - the same with options; its folder and namespace are the collector's */
+void collector_open_options(struct collector *collector, const struct kvtap_options *options);
 /* collector_drain - take all records that are in the rings; arg: struct collector */
 void collector_drain(void *arg);
 /* collector_fold - add up what is in the overflow blocks; once, when nothing records any more */
 void collector_fold(struct collector *collector);
+/* collector_bytes - shared memory that the worker takes by now: segment and tails */
+uint64_t collector_bytes(const struct collector *collector);
 void collector_close(struct collector *collector);
 
 #endif
