@@ -301,6 +301,24 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 	return rc ? rc : committed ? committed : full;
 }
 
+/* Nothing to take, to take over, to tell or to give back, whatever a pass over it would do. */
+static bool is_quiet(const struct worker *worker)
+{
+	return !worker->moves && worker->families == kvtap_reader_families(worker->reader) &&
+	       worker->targets == kvtap_reader_series_count(worker->reader) &&
+	       kvtap_reader_quiet(worker->reader);
+}
+
+static int visit(struct drain *drain, struct worker *worker, bool losses)
+{
+	int rc = drain_worker(drain, worker);
+
+	if (!rc && losses)
+		rc = drain_losses(drain, worker);
+	journal_commit(drain->journal);
+	return rc;
+}
+
 /* Its progress was forgotten or closed before. */
 static void remove_worker(struct drain *drain, uint32_t index)
 {
@@ -447,11 +465,8 @@ bool drain_pass(struct drain *drain, bool all)
 	drain->all = all;
 	for (uint32_t i = 0; i < drain->workers;) {
 		struct worker *worker = drain->worker[i];
-		int rc = drain_worker(drain, worker);
+		int rc = is_quiet(worker) ? 0 : visit(drain, worker, all || life);
 
-		if (!rc && (all || life))
-			rc = drain_losses(drain, worker);
-		journal_commit(drain->journal);
 		if (rc == -EPROTO) {
 			progress_close(worker->progress);
 			remove_worker(drain, i);
