@@ -20,8 +20,11 @@
 #include "workers.h"
 
 #define ROUNDS 2
-#define SETTLE_NS 1500000000ull /* until the exporter sleeps as long as it ever does */
-#define WATCH_NS 3000000000ull
+/* of a case that is idle: until the exporter sleeps as long as it ever does, and a period of its own */
+#define IDLE_SETTLE_NS 1800000000ull
+#define IDLE_WATCH_NS 5000000000ull
+#define SETTLE_NS 500000000ull
+#define WATCH_NS 2000000000ull
 #define LAGS 150
 #define PAUSE_NS 5000000
 #define THREADS 4u
@@ -105,7 +108,7 @@ static void watch(struct lag_case *one)
 	uint64_t recorded = crowd_recorded(&run.crowd), cpu_ns = server_cpu_ns(&run.exporter),
 		 wakeups = server_wakeups(&run.exporter), began_ns = bench_now_ns();
 
-	sleep_ns(WATCH_NS);
+	sleep_ns(one->rate ? WATCH_NS : IDLE_WATCH_NS);
 	double ns = (double)(bench_now_ns() - began_ns);
 	bench_samples_add(&one->percent,
 			  (double)(server_cpu_ns(&run.exporter) - cpu_ns) / ns * 100);
@@ -145,7 +148,7 @@ static void check(struct lag_case *one)
 static void run_case(struct lag_case *one)
 {
 	begin(one);
-	sleep_ns(SETTLE_NS);
+	sleep_ns(one->rate ? SETTLE_NS : IDLE_SETTLE_NS);
 	watch(one);
 	open_tap();
 	for (int i = 0; i < LAGS; i++) {
