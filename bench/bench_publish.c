@@ -14,113 +14,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "../exporter/pages.h"
 #include "bench.h"
+#include "fixture.h"
 
 #define SERIES 100000u
 #define HISTOGRAMS 4096u
-#define BOUNDS 14u
 #define ROUNDS 60
 #define OBSERVATIONS 1000000u
-
-struct fixture {
-	struct series_table table;
-	struct publication *publication;
-	struct pages *pages;
-	struct family *family;
-	uint32_t formats; /* bits */
-	bool gzip;
-};
-
-static struct kvtap_text text(const char *string)
-{
-	return (struct kvtap_text){ string, (uint32_t)strlen(string) };
-}
-
-static void declare(struct fixture *fixture, uint8_t metric)
-{
-	static double bound[BOUNDS];
-
-	for (uint32_t i = 0; i < BOUNDS; i++)
-		bound[i] = 0.001 * (1 << i);
-	struct kvtap_family_view view = { .name = text("http_requests"),
-					  .help = text("Made for a bench."),
-					  .metric = metric,
-					  .bound = bound,
-					  .bounds = metric == KVTAP_HISTOGRAM ? BOUNDS : 0 };
-	int rc = family_declare(&fixture->family, &fixture->table.families, &view, NULL);
-	if (rc)
-		bench_fail("declare", rc);
-}
-
-static void add_series(struct fixture *fixture, uint32_t number)
-{
-	char worker[16];
-	struct series_label labels[] = { { text("code"), text("200") },
-					 { text("handler"), text("/metrics") },
-					 { text("method"), text("GET") },
-					 { text("worker"), text(worker) } };
-	struct series *series;
-
-	snprintf(worker, sizeof(worker), "w-%06u", number);
-	labels[3].value = text(worker);
-	int rc = series_get(&series, &fixture->table, fixture->family, labels, 4, NULL);
-	if (rc)
-		bench_fail("make a series", rc);
-}
-
-static void want(const struct fixture *fixture)
-{
-	for (int format = 0; format < PAGE_FORMATS; format++)
-		for (int encoding = 0; encoding < PAGE_ENCODINGS; encoding++) {
-			bool wanted = fixture->formats >> format & 1 &&
-				      (encoding == PAGE_IDENTITY || fixture->gzip);
-			struct page *page =
-				wanted ? publication_acquire(fixture->publication, format, encoding)
-				       : NULL;
-			if (page)
-				page_release(page);
-		}
-}
-
-static void begin(struct fixture *fixture, uint8_t metric, uint32_t count)
-{
-	if (series_table_init(&fixture->table))
-		bench_fail("begin", 12);
-	fixture->publication = publication_create();
-	fixture->pages = pages_create(&fixture->table, fixture->publication);
-	if (!fixture->publication || !fixture->pages)
-		bench_fail("begin", 12);
-	declare(fixture, metric);
-	for (uint32_t i = 0; i < count; i++)
-		add_series(fixture, i);
-	want(fixture);
-}
-
-static void end(struct fixture *fixture)
-{
-	pages_destroy(fixture->pages);
-	publication_destroy(fixture->publication);
-	series_table_free(&fixture->table);
-}
-
-/* Some of each thing: integers of some digits, seconds, and a double. */
-static void change(struct fixture *fixture, uint32_t every)
-{
-	uint32_t i = 0;
-
-	for (struct series *series = fixture->family->first; series; series = series->next) {
-		if (i++ % every)
-			continue;
-		kvtap_sum_add(&series->sum[NUMBER_UNITS], 1234567 + i);
-		if (series->family->metric == KVTAP_HISTOGRAM) {
-			series->bucket[i % BOUNDS]++;
-			series_observe(series, 0.001 * (1 << i % BOUNDS), 1);
-		}
-		series_touch(&fixture->table, series);
-	}
-	series_settle(&fixture->table);
-}
 
 static size_t page_size(const struct fixture *fixture, enum page_format format)
 {
@@ -143,7 +43,7 @@ static void time_publications(const char *mode, struct fixture *fixture, uint32_
 	struct bench_samples samples = { 0 }, cpu = { 0 };
 
 	for (int round = -3; round < ROUNDS; round++) {
-		change(fixture, every);
+		fixture_change(fixture, every);
 		fixture->family->layout += relayout;
 		uint64_t began_ns = bench_now_ns(), cpu_began_ns = cpu_ns();
 		if (!pages_publish(fixture->pages))
@@ -167,18 +67,18 @@ static void time_mode(const char *mode, uint32_t formats, bool gzip, uint32_t ev
 {
 	struct fixture fixture = { .formats = formats, .gzip = gzip };
 
-	begin(&fixture, KVTAP_COUNTER, SERIES);
+	fixture_begin(&fixture, KVTAP_COUNTER, SERIES);
 	time_publications(mode, &fixture, every, relayout);
-	end(&fixture);
+	fixture_end(&fixture);
 }
 
 static void time_histograms(const char *mode)
 {
 	struct fixture fixture = { .formats = 7 };
 
-	begin(&fixture, KVTAP_HISTOGRAM, HISTOGRAMS);
+	fixture_begin(&fixture, KVTAP_HISTOGRAM, HISTOGRAMS);
 	time_publications(mode, &fixture, 1, false);
-	end(&fixture);
+	fixture_end(&fixture);
 }
 
 static size_t given_out(void)
@@ -193,9 +93,9 @@ static void weigh(const char *mode, uint8_t metric, uint32_t count, uint32_t sam
 	struct fixture fixture = { .formats = 7, .gzip = true };
 	size_t before = given_out();
 
-	begin(&fixture, metric, count);
+	fixture_begin(&fixture, metric, count);
 	for (int round = 0; round < 3; round++) {
-		change(&fixture, 1);
+		fixture_change(&fixture, 1);
 		if (!pages_publish(fixture.pages))
 			bench_fail("publish", 12);
 	}
@@ -203,7 +103,7 @@ static void weigh(const char *mode, uint8_t metric, uint32_t count, uint32_t sam
 	       "bytes_per_sample=%.0f\n",
 	       mode, count * samples, (double)pages_memory(fixture.pages) / (count * samples),
 	       (double)(given_out() - before) / (count * samples));
-	end(&fixture);
+	fixture_end(&fixture);
 }
 
 static void time_native(void)
@@ -243,7 +143,7 @@ int main(void)
 	time_mode("text_gzip_one_changed", 1, true, SERIES, false);
 	time_histograms("histograms_all_formats");
 	weigh("memory_counters", KVTAP_COUNTER, SERIES, 1);
-	weigh("memory_histograms", KVTAP_HISTOGRAM, HISTOGRAMS, BOUNDS + 3);
+	weigh("memory_histograms", KVTAP_HISTOGRAM, HISTOGRAMS, FIXTURE_BOUNDS + 3);
 	time_native();
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "server.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -292,4 +293,46 @@ uint64_t server_resident_bytes(const struct server *server)
 		fclose(file);
 	}
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t server_cpu_ns(const struct server *server)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(server->pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
+		bench_fail("read a server's CPU time", ESRCH);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static uint64_t thread_wakeups(const char *path)
+{
+	unsigned long long count = 0;
+	FILE *file = fopen(path, "re");
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "voluntary_ctxt_switches: %llu", &count) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return count;
+}
+
+uint64_t server_wakeups(const struct server *server)
+{
+	const struct dirent *thread;
+	uint64_t count = 0;
+	char path[512];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)server->pid);
+	DIR *threads = opendir(path);
+	while (threads && (thread = readdir(threads))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)server->pid,
+			 thread->d_name);
+		count += thread->d_name[0] == '.' ? 0 : thread_wakeups(path);
+	}
+	if (threads)
+		closedir(threads);
+	return count;
 }

@@ -31,5 +31,9 @@ void server_stop(struct server *server);
 
 /* server_resident_bytes - of its process */
 uint64_t server_resident_bytes(const struct server *server);
+/* server_cpu_ns - CPU time of all its threads so far */
+uint64_t server_cpu_ns(const struct server *server);
+/* server_wakeups - how often one of its threads has slept so far */
+uint64_t server_wakeups(const struct server *server);
 
 #endif

@@ -38,6 +38,7 @@ struct drain {
 	/* of the pass that runs */
 	uint64_t taken, folded, in_flight;
 	bool all, changed;
+	double fill; /* of the fullest ring */
 	double fill_max;
 	struct kvtap_record batch[BATCH];
 };
@@ -151,8 +152,8 @@ static void note_fill(struct drain *drain, const struct worker *worker, uint64_t
 	double fill = (double)pending / kvtap_reader_identity(worker->reader)->ring_slots;
 
 	drain->in_flight += pending;
-	if (fill > drain->fill_max)
-		drain->fill_max = fill;
+	if (fill > drain->fill)
+		drain->fill = fill;
 }
 
 /* Commit what was taken of a worker, and only then let it write over the records. */
@@ -301,6 +302,24 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 	return rc ? rc : committed ? committed : full;
 }
 
+/* Nothing to take, to take over, to tell or to give back, whatever a pass over it would do. */
+static bool is_quiet(const struct worker *worker)
+{
+	return !worker->moves && worker->families == kvtap_reader_families(worker->reader) &&
+	       worker->targets == kvtap_reader_series_count(worker->reader) &&
+	       kvtap_reader_quiet(worker->reader);
+}
+
+static int visit(struct drain *drain, struct worker *worker, bool losses)
+{
+	int rc = drain_worker(drain, worker);
+
+	if (!rc && losses)
+		rc = drain_losses(drain, worker);
+	journal_commit(drain->journal);
+	return rc;
+}
+
 /* Its progress was forgotten or closed before. */
 static void remove_worker(struct drain *drain, uint32_t index)
 {
@@ -404,6 +423,8 @@ static void count_pass(struct drain *drain, uint64_t began_ns)
 {
 	struct self *self = drain->self;
 
+	if (drain->fill > drain->fill_max)
+		drain->fill_max = drain->fill;
 	self_set(self, SELF_RECORDS_IN_FLIGHT, (double)drain->in_flight);
 	self_set(self, SELF_RING_FILL_MAX, drain->fill_max);
 	self_set(self, SELF_WORKERS, drain->workers);
@@ -444,14 +465,12 @@ bool drain_pass(struct drain *drain, bool all)
 	if (journal_stuck(drain->journal))
 		journal_commit(drain->journal);
 	drain->taken = drain->folded = drain->in_flight = 0;
+	drain->fill = 0;
 	drain->all = all;
 	for (uint32_t i = 0; i < drain->workers;) {
 		struct worker *worker = drain->worker[i];
-		int rc = drain_worker(drain, worker);
+		int rc = is_quiet(worker) ? 0 : visit(drain, worker, all || life);
 
-		if (!rc && (all || life))
-			rc = drain_losses(drain, worker);
-		journal_commit(drain->journal);
 		if (rc == -EPROTO) {
 			progress_close(worker->progress);
 			remove_worker(drain, i);
@@ -470,6 +489,11 @@ bool drain_pass(struct drain *drain, bool all)
 bool drain_took(const struct drain *drain)
 {
 	return drain->taken || drain->folded;
+}
+
+double drain_fill(const struct drain *drain)
+{
+	return drain->folded ? 1 : drain->fill;
 }
 
 static size_t watch_workers(const struct drain *drain, struct kvtap_watch *watch, size_t room)

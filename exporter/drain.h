@@ -56,5 +56,7 @@ bool drain_fresh(struct drain *drain);
 
 /* drain_took - whether the last pass found records */
 bool drain_took(const struct drain *drain);
+/* drain_fill - share of the fullest ring that was in use when the last pass came; 1 if one has folded */
+double drain_fill(const struct drain *drain);
 
 #endif

@@ -31,8 +31,10 @@
 #include "self.h"
 
 #define PUBLISH_NS (1000 * CLOCK_MS)
-#define PASS_MIN_MS 1
-#define PASS_MAX_MS 100
+#define PASS_MIN_US 200
+#define PASS_MAX_US 100000
+#define PASS_IDLE_US 250000 /* a worker's end is noticed in less than twice this */
+#define FILL_WANTED 0.25
 #define STOP_GRACE_MS 5000
 
 struct exporter {
@@ -51,8 +53,9 @@ struct exporter {
 	struct cut *cut;
 	struct http *http;
 	int signals;
-	int pass_ms;  /* until the next pass */
-	bool changed; /* since the last page */
+	uint64_t pass_us;  /* until the next pass */
+	uint64_t began_ns; /* the last pass */
+	bool changed;	   /* since the last page */
 	bool published;
 	uint64_t publish_due;
 };
@@ -179,11 +182,27 @@ static void turn(struct exporter *exporter, bool scraped, bool all)
 		cut_end(exporter->cut, request);
 }
 
+/*
+ * The next pass comes when the ring that filled fastest since the last one is a quarter full: the rest
+ * is for bursts. What does not fit into a ring is folded by its worker, which is exact but has no
+ * exemplar, and costs the worker more than a record. Scrapes don't wait for it: they ask for a pass.
+ * Long silence is waited out in steps that grow slowly, so that who records every second or so
+ * is still met at the shorter ones.
+ */
 static void adapt(struct exporter *exporter)
 {
-	int ms = drain_took(exporter->drain) ? exporter->pass_ms / 2 : exporter->pass_ms * 2;
+	uint64_t before_ns = exporter->began_ns, us = exporter->pass_us;
+	uint64_t most = drain_took(exporter->drain) ? PASS_MAX_US : PASS_IDLE_US;
+	double fill = drain_fill(exporter->drain);
 
-	exporter->pass_ms = ms < PASS_MIN_MS ? PASS_MIN_MS : ms > PASS_MAX_MS ? PASS_MAX_MS : ms;
+	exporter->began_ns = clock_ns();
+	us += us < PASS_MAX_US ? us : us / 8;
+	if (us > most)
+		us = most;
+	double passed_us = (double)(exporter->began_ns - before_ns) / 1000;
+	if (passed_us * FILL_WANTED < (double)us * fill)
+		us = (uint64_t)(passed_us * FILL_WANTED / fill);
+	exporter->pass_us = us < PASS_MIN_US ? PASS_MIN_US : us;
 }
 
 static uint64_t interval_left_ms(const struct exporter *exporter)
@@ -192,11 +211,14 @@ static uint64_t interval_left_ms(const struct exporter *exporter)
 }
 
 /* Until the next pass. */
-static int wait_ms(const struct exporter *exporter)
+static struct timespec wait_time(const struct exporter *exporter)
 {
-	uint64_t left_ms = interval_left_ms(exporter);
+	uint64_t left_ms = interval_left_ms(exporter), us = exporter->pass_us;
 
-	return left_ms < (uint64_t)exporter->pass_ms ? (int)left_ms : exporter->pass_ms;
+	if (left_ms < us / 1000)
+		us = left_ms * 1000;
+	return (struct timespec){ .tv_sec = (time_t)(us / 1000000),
+				  .tv_nsec = (long)(us % 1000000 * 1000) };
 }
 
 /* False: one that ends the exporter. */
@@ -219,7 +241,7 @@ static void run(struct exporter *exporter)
 		{ .fd = discover_fd(exporter->discover), .events = POLLIN },
 	};
 
-	exporter->pass_ms = PASS_MIN_MS;
+	exporter->pass_us = PASS_MIN_US;
 	do {
 		bool ends = interval_left_ms(exporter) == 0;
 
@@ -227,7 +249,8 @@ static void run(struct exporter *exporter)
 		if (ends) /* after a pass, so what was recorded in the interval is in its line */
 			interval_log_end(exporter->interval_log);
 		adapt(exporter);
-		if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(exporter)) < 0)
+		struct timespec wait = wait_time(exporter);
+		if (ppoll(fds, sizeof(fds) / sizeof(fds[0]), &wait, NULL) < 0)
 			fds[0].revents = fds[1].revents = 0;
 	} while (!fds[0].revents || take_signal(exporter));
 	log_info("Stopping");

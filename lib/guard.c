@@ -103,6 +103,11 @@ bool kvtap_guard_load64(const _Atomic(uint64_t) *from, uint64_t *value)
 	GUARDED(*value = kvtap_load_acquire(from));
 }
 
+bool kvtap_guard_run(void (*access)(void *arg), void *arg)
+{
+	GUARDED(access(arg));
+}
+
 bool kvtap_guard_store32(_Atomic(uint32_t) *to, uint32_t value)
 {
 	GUARDED(kvtap_store_seq_cst(to, value));

@@ -17,7 +17,9 @@ bool kvtap_guard_copy(void *to, const void *from, size_t bytes);
 bool kvtap_guard_words(uint64_t *to, const _Atomic(uint64_t) *from, size_t words);
 bool kvtap_guard_load32(const _Atomic(uint32_t) *from, uint32_t *value); /* acquire */
 bool kvtap_guard_load64(const _Atomic(uint64_t) *from, uint64_t *value); /* acquire */
-bool kvtap_guard_store32(_Atomic(uint32_t) *to, uint32_t value);	 /* seq_cst */
-bool kvtap_guard_store64(_Atomic(uint64_t) *to, uint64_t value);	 /* release */
+/* kvtap_guard_run - any number of accesses; what the call has put into arg is only good if all were */
+bool kvtap_guard_run(void (*access)(void *arg), void *arg);
+bool kvtap_guard_store32(_Atomic(uint32_t) *to, uint32_t value); /* seq_cst */
+bool kvtap_guard_store64(_Atomic(uint64_t) *to, uint64_t value); /* release */
 
 #endif

@@ -48,21 +48,25 @@ static bool held(int folder, const char *name)
 	return locked;
 }
 
+static bool absent(int folder, const char *name)
+{
+	return faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 static bool orphan(int folder, const char *name)
 {
-	char other[sizeof(((struct dirent *)0)->d_name) + 16];
+	char temporary[sizeof(((struct dirent *)0)->d_name) + 16], segment[sizeof(temporary)];
 	int stem = (int)(strlen(name) - strlen(KVTAP_TAILS_SUFFIX));
 
 	if (strncmp(name, KVTAP_TEMPORARY_PREFIX, strlen(KVTAP_TEMPORARY_PREFIX)) == 0)
 		return settled(folder, name) && !held(folder, name);
-	if (!has_suffix(name, KVTAP_TAILS_SUFFIX) || !settled(folder, name))
+	if (!has_suffix(name, KVTAP_TAILS_SUFFIX))
 		return false;
-	snprintf(other, sizeof(other), KVTAP_TEMPORARY_PREFIX "%.*s", stem, name);
-	if (held(folder, other))
-		return false;
-	/* after the lock: a segment that got its name meanwhile is there now */
-	snprintf(other, sizeof(other), "%.*s" KVTAP_SEGMENT_SUFFIX, stem, name);
-	return faccessat(folder, other, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+	snprintf(temporary, sizeof(temporary), KVTAP_TEMPORARY_PREFIX "%.*s", stem, name);
+	snprintf(segment, sizeof(segment), "%.*s" KVTAP_SEGMENT_SUFFIX, stem, name);
+	/* again after the lock: a segment that got its name meanwhile is there now */
+	return absent(folder, segment) && settled(folder, name) && !held(folder, temporary) &&
+	       absent(folder, segment);
 }
 
 int kvtap_reader_sweep(int folder)

@@ -8,6 +8,9 @@
  *   other thread                    worker
  *   w load_acquire(word)            B store_release(head), and the like of the other words
  *   The word alone is the answer; what it announces is read later, by the reader's own acquires.
+ *
+ * The reader itself asks the same of all rings of a worker before each pass. Most are silent, so what
+ * this costs is what an idle worker costs: one guard around all loads, which wait for memory together.
  */
 #include "reader.h"
 
@@ -47,12 +50,61 @@ size_t kvtap_reader_watch(const struct kvtap_reader *reader, struct kvtap_watch 
 	return list.count;
 }
 
+struct look {
+	const struct kvtap_watch *watch;
+	size_t count;
+	bool quiet;
+};
+
+static void look_at_words(void *arg)
+{
+	struct look *look = arg;
+	bool quiet = true;
+
+	for (size_t i = 0; i < look->count && quiet; i++) /* w */
+		quiet = kvtap_load_acquire(look->watch[i].word) == look->watch[i].taken;
+	look->quiet = quiet;
+}
+
 bool kvtap_watch_quiet(const struct kvtap_watch *watch, size_t count)
 {
-	uint64_t now;
+	struct look look = { .watch = watch, .count = count };
 
-	for (size_t i = 0; i < count; i++)
-		if (!kvtap_guard_load64(watch[i].word, &now) || now != watch[i].taken) /* w */
-			return false;
-	return true;
+	return kvtap_guard_run(look_at_words, &look) && look.quiet;
+}
+
+struct look_at_worker {
+	const struct kvtap_reader *reader;
+	bool quiet;
+};
+
+static bool ring_quiet(const struct kvtap_ring_header *ring, const struct kvtap_reader_ring *own)
+{
+	/* w; no branch between them, so that none waits for another */
+	return (kvtap_load_acquire(&ring->head) == own->tail) &
+	       (kvtap_load_acquire(&ring->fold_sequence) == own->folds_read) &
+	       (kvtap_load_acquire(&ring->lost_records) == own->lost) &
+	       (kvtap_load_acquire(&ring->refused_records) == own->refused);
+}
+
+static void look_at_worker(void *arg)
+{
+	struct look_at_worker *look = arg;
+	const struct kvtap_reader *reader = look->reader;
+	const struct kvtap_segment_header *live = kvtap_reader_live(reader);
+	/* w */
+	bool quiet = kvtap_load_acquire(&live->ring_count) == reader->rings &&
+		     kvtap_load_acquire(&live->dictionary_used) == reader->dictionary.parsed &&
+		     kvtap_load_acquire(&live->lost_records) == reader->ringless_lost;
+
+	for (uint32_t i = 0; i < reader->rings && quiet; i++)
+		quiet = ring_quiet(kvtap_reader_ring_at(reader, i), &reader->ring[i]);
+	look->quiet = quiet;
+}
+
+bool kvtap_reader_quiet(const struct kvtap_reader *reader)
+{
+	struct look_at_worker look = { .reader = reader };
+
+	return kvtap_guard_run(look_at_worker, &look) && look.quiet;
 }

@@ -2,6 +2,9 @@
 /* test_reader_watch.c - what a worker does is seen, and only that */
 #include "test.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "support_segment.h"
 
 static struct kvtap *tap;
@@ -24,11 +27,14 @@ static void begin(void)
 	count = kvtap_reader_watch(watch.reader, words, 64);
 	CHECK(count > 0 && count <= 64);
 	CHECK(kvtap_watch_quiet(words, count));
+	CHECK(kvtap_reader_quiet(watch.reader));
 }
 
-static void end(void)
+/* found: by a pass of the reader */
+static void end(bool found)
 {
 	CHECK(!kvtap_watch_quiet(words, count));
+	CHECK_EQ(kvtap_reader_quiet(watch.reader), !found);
 	watch_close(&watch);
 	if (tap)
 		kvtap_close(tap);
@@ -45,7 +51,7 @@ TEST(reader_watch_sees_a_record)
 {
 	begin();
 	add(NULL);
-	end();
+	end(true);
 }
 
 TEST(reader_watch_sees_a_fold)
@@ -53,14 +59,14 @@ TEST(reader_watch_sees_a_fold)
 	begin();
 	for (int i = 0; i < SMALL_SLOTS + 1; i++)
 		add(NULL);
-	end();
+	end(true);
 }
 
 TEST(reader_watch_sees_a_record_of_a_thread_that_is_new)
 {
 	begin();
 	run_thread(add, NULL);
-	end();
+	end(true);
 }
 
 /* The reader has not looked at that ring, but it came before the watch. */
@@ -69,14 +75,14 @@ TEST(reader_watch_sees_a_ring_that_nobody_has_read)
 	begin();
 	run_thread(add, NULL);
 	count = kvtap_reader_watch(watch.reader, words, 64);
-	end();
+	end(true);
 }
 
 TEST(reader_watch_sees_a_declaration)
 {
 	begin();
 	counter_series(tap, "d");
-	end();
+	end(true);
 }
 
 TEST(reader_watch_sees_a_refusal_also_when_it_was_not_told_yet)
@@ -84,7 +90,7 @@ TEST(reader_watch_sees_a_refusal_also_when_it_was_not_told_yet)
 	begin();
 	kvtap_add(tap, counter, -1);
 	count = kvtap_reader_watch(watch.reader, words, 64);
-	end();
+	end(true);
 }
 
 TEST(reader_watch_sees_the_end)
@@ -92,5 +98,17 @@ TEST(reader_watch_sees_the_end)
 	begin();
 	kvtap_close(tap);
 	tap = NULL;
-	end();
+	end(false);
+}
+
+TEST(reader_watch_sees_a_truncated_file)
+{
+	begin();
+	kvtap_close(tap); /* it would meet the end of its own file */
+	tap = NULL;
+	int fd = openat(watch.folder, watch.name, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK_EQ(ftruncate(fd, 0), 0);
+	end(true);
+	close(fd);
 }
