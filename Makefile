@@ -94,6 +94,7 @@ $(BUILD)/kvtap-exporter: $(EXP_OBJ) $(BUILD)/libkvtap.a
 $(BUILD)/kvtap-demo: $(DEMO_OBJ) $(BUILD)/libkvtap.a
 	$(call link,,-lpthread -lm)
 
+$(BUILD)/tests/test_paired: $(BUILD)/bench.a
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/test_main.o $(PARTS)
 	$(call link,,$(EXP_LIBS) -ldl)
 
