@@ -7,12 +7,15 @@
  */
 #include "bench.h"
 
+#include <errno.h>
+#include <libgen.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef __clang__
 #define COMPILER __VERSION__
@@ -126,6 +129,19 @@ uint64_t bench_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+const char *bench_built(const char *name)
+{
+	static char path[4200];
+	char self[4096];
+	ssize_t bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (bytes < 0)
+		bench_fail("find the build folder", errno);
+	self[bytes] = '\0';
+	snprintf(path, sizeof(path), "%s/%s", dirname(self), name);
+	return path;
 }
 
 void *bench_allocate(size_t bytes)
