@@ -25,7 +25,7 @@
 #define ANSWER_BYTES 65536
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define STEPS_MAX 12
-#define REFERENCES 3 /* the first ways: what the others are compared with */
+#define REFERENCES 4 /* the first ways: what the others are compared with */
 
 /* A program beside this one, as peer.h says, and what became of it. */
 struct program {
@@ -40,16 +40,20 @@ struct program {
 enum { KVTAP, KVTAP_FULL, PROMETHEUS_CPP, LTTNG_UST, CK, IN_PROCESS, MULTIPROCESS, VLLM_PATH };
 
 static struct program programs[] = {
-	[KVTAP] = { "kvtap", "peer_kvtap", "drained", NULL },
-	[KVTAP_FULL] = { "kvtap", "peer_kvtap", "full", NULL },
-	[PROMETHEUS_CPP] = { "prometheus_cpp", "peer_prometheus_record", NULL,
-			     "prometheus-cpp-dev" },
-	[LTTNG_UST] = { "lttng_ust", "peer_lttng.sh", NULL, NULL },
-	[CK] = { "ck_ring", "peer_ck", NULL, "libck-dev" },
-	[IN_PROCESS] = { "client_python", "peer_client_python.py", "in_process", NULL },
-	[MULTIPROCESS] = { "client_python_multiprocess", "peer_client_python.py", "multiprocess",
-			   NULL },
-	[VLLM_PATH] = { "vllm_path", "peer_vllm_path.py", NULL, NULL },
+	[KVTAP] = { .peer = "kvtap", .file = "peer_kvtap", .mode = "drained" },
+	[KVTAP_FULL] = { .peer = "kvtap", .file = "peer_kvtap", .mode = "full" },
+	[PROMETHEUS_CPP] = { .peer = "prometheus_cpp",
+			     .file = "peer_prometheus_record",
+			     .absent = "prometheus-cpp-dev" },
+	[LTTNG_UST] = { .peer = "lttng_ust", .file = "peer_lttng.sh" },
+	[CK] = { .peer = "ck_ring", .file = "peer_ck", .absent = "libck-dev" },
+	[IN_PROCESS] = { .peer = "client_python",
+			 .file = "peer_client_python.py",
+			 .mode = "in_process" },
+	[MULTIPROCESS] = { .peer = "client_python_multiprocess",
+			   .file = "peer_client_python.py",
+			   .mode = "multiprocess" },
+	[VLLM_PATH] = { .peer = "vllm_path", .file = "peer_vllm_path.py" },
 };
 
 static const char *const path_steps[] = { "record",    "pickle", "unpickle", "merge",
@@ -64,21 +68,14 @@ struct way {
 };
 
 static const struct way ways[] = {
-	{ KVTAP, "thread_found", 0, NULL },
-	{ KVTAP, "handle", 0, NULL },
-	{ KVTAP, "clock", 0, NULL },
-	{ KVTAP_FULL, "full", 0, NULL },
-	{ PROMETHEUS_CPP, "held", 6, NULL },
-	{ PROMETHEUS_CPP, "lookup", 6, NULL },
-	{ LTTNG_UST, "array", 20, NULL },
-	{ LTTNG_UST, "fields", 20, NULL },
-	{ CK, "spsc", 0, NULL },
-	{ IN_PROCESS, "held", 200, NULL },
-	{ IN_PROCESS, "labels", 200, NULL },
-	{ MULTIPROCESS, "held", 600, NULL },
-	{ MULTIPROCESS, "labels", 600, NULL },
-	{ VLLM_PATH, "1", 0, path_steps },
-	{ VLLM_PATH, "16", 0, path_steps },
+	{ KVTAP, "thread_found", 0, NULL },    { KVTAP, "handle", 0, NULL },
+	{ KVTAP, "clock", 0, NULL },	       { KVTAP, "floor", 0, NULL },
+	{ KVTAP_FULL, "full", 0, NULL },       { PROMETHEUS_CPP, "held", 6, NULL },
+	{ PROMETHEUS_CPP, "lookup", 6, NULL }, { LTTNG_UST, "array", 20, NULL },
+	{ LTTNG_UST, "fields", 20, NULL },     { CK, "spsc", 0, NULL },
+	{ IN_PROCESS, "held", 200, NULL },     { IN_PROCESS, "labels", 200, NULL },
+	{ MULTIPROCESS, "held", 600, NULL },   { MULTIPROCESS, "labels", 600, NULL },
+	{ VLLM_PATH, "1", 0, path_steps },     { VLLM_PATH, "16", 0, path_steps },
 	{ VLLM_PATH, "256", 0, path_steps },
 };
 
@@ -237,11 +234,11 @@ static void print_figures(const struct way *way, struct result *result, int step
 	const struct bench_bar bar = { way->times_kvtap ? "times_kvtap" : NULL, p50 / kvtap_ns[0],
 				       way->times_kvtap, true };
 
-	printf(" version=%s ops=%llu ns_per_op_p50=%.2f ns_per_op_p99=%.2f times_kvtap=%.2f "
-	       "times_kvtap_handle=%.2f times_kvtap_clock=%.2f",
+	printf(" version=%s ops=%llu ns_per_op_p50=%.2f ns_per_op_p99=%.2f floor_ns=%.2f "
+	       "ratio=%.2f times_kvtap=%.2f times_kvtap_handle=%.2f times_kvtap_clock=%.2f",
 	       program->version, (unsigned long long)result->transfers, p50,
-	       bench_percentile(&result->ns[step], 99), p50 / kvtap_ns[0], p50 / kvtap_ns[1],
-	       p50 / kvtap_ns[2]);
+	       bench_percentile(&result->ns[step], 99), kvtap_ns[3], p50 / kvtap_ns[3],
+	       p50 / kvtap_ns[0], p50 / kvtap_ns[1], p50 / kvtap_ns[2]);
 	bench_bars(&bar, 1);
 	printf(" lost=%lld check=%s\n", (long long)(program->count[0] - program->count[1]),
 	       balances(program) ? "ok" : "failed");

@@ -16,7 +16,7 @@ import peer
 folder, mode = sys.argv[1:]
 if mode == "multiprocess":  # before the import, which looks at it
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.path.join(folder, "client_python")
-    os.mkdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"], exist_ok=True)
 try:
     import importlib.metadata
 
