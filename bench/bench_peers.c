@@ -249,17 +249,17 @@ static void print_way(const struct way *way, struct result *result,
 {
 	const struct program *program = &programs[way->program];
 
-	if (*program->missing) {
-		printf("bench=peers peer=%s way=%s missing=\"%s\"\n", program->peer, way->name,
-		       program->missing);
-		return;
-	}
-	for (int step = 0; step < (way->steps ? STEPS_MAX : 1); step++) {
+	/* what is missing has one line */
+	for (int step = *program->missing && way->steps ? STEPS_MAX - 1 : 0;
+	     step < (way->steps ? STEPS_MAX : 1); step++) {
 		printf("bench=peers peer=%s way=%s", program->peer,
 		       way->steps ? way->steps[step] : way->name);
 		if (way->steps)
 			printf(" transfers_per_step=%s", way->name);
-		print_figures(way, result, step, kvtap_ns);
+		if (*program->missing)
+			printf(" missing=\"%s\"\n", program->missing);
+		else
+			print_figures(way, result, step, kvtap_ns);
 	}
 }
 
