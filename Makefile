@@ -121,7 +121,7 @@ $(BUILD)/bench/peer_%: $(BUILD)/bench/peer_%.o $(BUILD)/bench.a $(BUILD)/libkvta
 	$(call link,,$(PEER_LIBS) -lpthread)
 $(BUILD)/bench/peer_prometheus%: bench/peer_prometheus%.cpp $(BUILD)/bench.a
 	$(call SAY,CXX)
-	$Q$(CXX) -O2 -Wall -Wextra -DPEER_VERSION='"$(shell pkg-config --modversion prometheus-cpp-core)"' \
+	$Q$(CXX) -O2 -Wall -Wextra -DPEER_VERSION='"$(or $(shell pkg-config --modversion prometheus-cpp-core 2>/dev/null),unknown)"' \
 		-o $@ $^ $(ALL_LDFLAGS) -lprometheus-cpp-pull -lprometheus-cpp-core
 $(BUILD)/bench/peer%: bench/peer%
 	@mkdir -p $(@D)

@@ -23,7 +23,7 @@ def missing(what):
 
 
 class Way:
-    """A way to record: measure() records a burst, and gives the nanoseconds that a transfer took in each step."""
+    """A way to record; measure() records a burst and gives what a transfer took in each step, in ns."""
 
     def __init__(self, transfers, measure, indexes):
         self.transfers = transfers  # in a burst
@@ -56,7 +56,8 @@ def serve(version, ways, arrived):
             bursts = [way.measure() for _ in range(WARM_UP + BURSTS)]
             recorded += way.transfers * len(bursts)
             recorded_bytes += way.bytes * len(bursts)
-            print(way.transfers, *(f"{ns:.1f}" for burst in bursts[WARM_UP:] for ns in burst), flush=True)
+            took = (f"{ns:.1f}" for burst in bursts[WARM_UP:] for ns in burst)
+            print(way.transfers, *took, flush=True)
         else:
             transfers, size = arrived()
             print(recorded, int(transfers), recorded_bytes, int(size), flush=True)

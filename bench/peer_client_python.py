@@ -3,7 +3,8 @@
 peer_client_python.py - client_python: two counters and a histogram for each transfer
 
     peer_client_python.py FOLDER in_process
-    peer_client_python.py FOLDER multiprocess    values are in files below FOLDER, as with several API servers
+    peer_client_python.py FOLDER multiprocess    values are in files below FOLDER, as with
+                                                 several API servers
 
 held: the children were looked up before. labels: .labels() at each transfer.
 """
@@ -28,22 +29,28 @@ except ImportError:
 
 BURST = 128
 BOUNDS = (1e6, 5e6, 10e6, 20e6, 40e6, 60e6, 80e6, 100e6, 150e6, 200e6)
-LABELS = ("model_name", "engine")
 VALUES = ("llama", "0")
 
 registry = CollectorRegistry()
-family_bytes = Counter(
-    "vllm:kv_offload_load_bytes", "Total bytes loaded from offload storage to GPU.", LABELS, registry=registry
+
+
+def declare(metric, name, text, **more):
+    return metric(name, text, ("model_name", "engine"), registry=registry, **more)
+
+
+family_bytes = declare(
+    Counter, "vllm:kv_offload_load_bytes", "Total bytes loaded from offload storage to GPU."
 )
-family_time = Counter(
-    "vllm:kv_offload_load_time", "Total load time from offload storage to GPU, in seconds.", LABELS, registry=registry
+family_time = declare(
+    Counter,
+    "vllm:kv_offload_load_time",
+    "Total load time from offload storage to GPU, in seconds.",
 )
-family_size = Histogram(
+family_size = declare(
+    Histogram,
     "vllm:kv_offload_load_size",
     "Histogram of KV offload load operation size, in bytes.",
-    LABELS,
     buckets=BOUNDS,
-    registry=registry,
 )
 child_bytes = family_bytes.labels(*VALUES)
 child_time = family_time.labels(*VALUES)
@@ -69,7 +76,8 @@ def arrived():
         shown = CollectorRegistry()
         MultiProcessCollector(shown)
     page = generate_latest(shown).decode()
-    value = {sample.name: sample.value for family in text_string_to_metric_families(page) for sample in family.samples}
+    families = text_string_to_metric_families(page)
+    value = {sample.name: sample.value for family in families for sample in family.samples}
     size = value["vllm:kv_offload_load_bytes_total"]
     agree = size == value["vllm:kv_offload_load_size_sum"]
     return value["vllm:kv_offload_load_size_count"], size if agree else 0

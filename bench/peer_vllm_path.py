@@ -4,9 +4,9 @@ peer_vllm_path.py - what a transfer's figures go through in vLLM, from the worke
 
     peer_vllm_path.py FOLDER    with a socket below FOLDER
 
-The steps of the offload connector, rebuilt from what its classes do; the classes have vLLM's names. A way
-is the number of transfers that a rank reports in an engine step. Each step of the path is timed by
-itself over several engine steps; two ranks report. README.md says what is not rebuilt.
+The steps of the offload connector, rebuilt from what its classes do; the classes have vLLM's names.
+A way is the number of transfers that a rank reports in an engine step. Each step of the path is
+timed by itself over several engine steps; two ranks report. README.md says what is not rebuilt.
 """
 
 import os
@@ -26,7 +26,8 @@ try:
     from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
     from prometheus_client.parser import text_string_to_metric_families
 except ImportError as error:
-    peer.missing({"msgpack": "python3-msgpack", "zmq": "python3-zmq"}.get(error.name, "python3-prometheus-client"))
+    packages = {"msgpack": "python3-msgpack", "zmq": "python3-zmq"}
+    peer.missing(packages.get(error.name, "python3-prometheus-client"))
 
 RANKS = 2
 TRANSFERS = 1024  # in a burst, about
@@ -50,7 +51,9 @@ class DirectionalTransferStats:
         self.sizes.append(size)
 
     def aggregate(self, other):
-        return DirectionalTransferStats(self.bytes + other.bytes, self.time + other.time, self.sizes + other.sizes)
+        return DirectionalTransferStats(
+            self.bytes + other.bytes, self.time + other.time, self.sizes + other.sizes
+        )
 
 
 @dataclass
@@ -69,9 +72,8 @@ class OffloadingWorkerMetadata:
         for job, count in other.completed_jobs.items():
             jobs[job] = jobs.get(job, 0) + count
         mine, others = self.transfer_stats, other.transfer_stats
-        return OffloadingWorkerMetadata(
-            jobs, TransferStats(mine.load.aggregate(others.load), mine.store.aggregate(others.store))
-        )
+        load, store = mine.load.aggregate(others.load), mine.store.aggregate(others.store)
+        return OffloadingWorkerMetadata(jobs, TransferStats(load, store))
 
 
 @dataclass
@@ -209,17 +211,18 @@ class Path:
         return msgpack.packb({"kv_connector_stats": data})
 
     def decode(self, message):
-        return msgpack.unpackb(message, use_list=False, strict_map_key=False)["kv_connector_stats"]
+        stats = msgpack.unpackb(message, use_list=False, strict_map_key=False)
+        return stats["kv_connector_stats"]
 
     def log(self, data):
         self.interval = OffloadingConnectorStats().aggregate(OffloadingConnectorStats(data))
         return data
 
     def way(self, count):
-        """count transfers a rank and engine step; the steps of the path in the order of bench_peers."""
+        """count transfers a rank and engine step; the path's steps in the order of bench_peers."""
         engine_steps = max(2, TRANSFERS // (count * RANKS))
-        indexes = [range(rank * count, (rank + 1) * count) for rank in range(RANKS)]
-        ranks = [[(peer.transfer_bytes(i), peer.transfer_seconds(i)) for i in rank] for rank in indexes]
+        transfers = [(peer.transfer_bytes(i), peer.transfer_seconds(i)) for i in range(RANKS * count)]
+        ranks = [transfers[rank * count : (rank + 1) * count] for rank in range(RANKS)]
         steps = (
             lambda transfers: [self.record(rank) for rank in transfers],
             self.pickle,
@@ -233,7 +236,7 @@ class Path:
             self.log,
             self.metrics.observe,
         )
-        transfers = engine_steps * RANKS * count
+        burst = engine_steps * len(transfers)
 
         def measure():
             items = [ranks] * engine_steps
@@ -241,19 +244,21 @@ class Path:
             for step in steps:
                 began = time.perf_counter_ns()
                 items = [step(item) for item in items]
-                took.append((time.perf_counter_ns() - began) / transfers)
+                took.append((time.perf_counter_ns() - began) / burst)
             return took
 
-        return peer.Way(transfers, measure, [i for rank in indexes for i in rank] * engine_steps)
+        return peer.Way(burst, measure, list(range(len(transfers))) * engine_steps)
 
     def arrived(self):
         page = generate_latest(self.metrics.registry).decode()
         families = text_string_to_metric_families(page)
         value = {sample.name: sample.value for family in families for sample in family.samples}
-        agree = {value[BYTES + "_total"], value["vllm:kv_offload_total_bytes_total"], value[SIZE + "_sum"]}
-        return value[SIZE + "_count"], value[BYTES + "_total"] if len(agree) == 1 else 0
+        size = value[BYTES + "_total"]
+        agree = size == value["vllm:kv_offload_total_bytes_total"] == value[SIZE + "_sum"]
+        return value[SIZE + "_count"], size if agree else 0
 
 
+packages = ("prometheus_client", "msgpack", "pyzmq")
+versions = ",".join(f"{name}-{importlib.metadata.version(name)}" for name in packages)
 path = Path()
-versions = ",".join(f"{name}-{importlib.metadata.version(name)}" for name in ("prometheus_client", "msgpack", "pyzmq"))
-peer.serve(versions, {str(n): path.way(n) for n in (1, 16, 256)}, path.arrived)
+peer.serve(versions, {str(count): path.way(count) for count in (1, 16, 256)}, path.arrived)
