@@ -131,6 +131,17 @@ uint64_t bench_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+void *bench_allocate(size_t bytes)
+{
+	void *data;
+	int rc = posix_memalign(&data, 64, bytes);
+
+	if (rc)
+		bench_fail("allocate", rc);
+	memset(data, 0, bytes);
+	return data;
+}
+
 const char *bench_built(const char *name)
 {
 	static char path[4200];
@@ -142,17 +153,6 @@ const char *bench_built(const char *name)
 	self[bytes] = '\0';
 	snprintf(path, sizeof(path), "%s/%s", dirname(self), name);
 	return path;
-}
-
-void *bench_allocate(size_t bytes)
-{
-	void *data;
-	int rc = posix_memalign(&data, 64, bytes);
-
-	if (rc)
-		bench_fail("allocate", rc);
-	memset(data, 0, bytes);
-	return data;
 }
 
 /* ---- samples ---- */

@@ -44,11 +44,11 @@ uint64_t bench_now_ns(void);
 /* bench_fail - say why on stderr and end the program with 1 */
 void bench_fail(const char *what, int rc) __attribute__((noreturn));
 
-/* bench_built - the path of what was built beside this program; until the next call */
-const char *bench_built(const char *name);
-
 /* bench_allocate - zeroed and touched, on a cache line of its own; bench_fail if there is none */
 void *bench_allocate(size_t bytes);
+
+/* bench_built - the path of what was built beside this program; until the next call */
+const char *bench_built(const char *name);
 
 struct bench_samples {
 	double *value; /* [room] */

@@ -20,7 +20,7 @@
 #include "bench.h"
 #include "workers.h"
 
-#define ROUNDS 9
+#define ROUNDS 15
 #define ANSWER_MS 60000
 #define ANSWER_BYTES 65536
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -23,11 +23,6 @@
 #define ROUNDS 60
 #define OBSERVATIONS 1000000u
 
-#define TEXT_MS 3.0 /* bar, all series changed */
-#define SAMPLE_BYTES 2048.0
-
-static bool wrong; /* a check failed, of any case */
-
 struct fixture {
 	struct series_table table;
 	struct publication *publication;
@@ -133,6 +128,11 @@ static size_t page_size(const struct fixture *fixture, enum page_format format)
 
 	return page ? page_bytes(page) : 0;
 }
+
+#define TEXT_MS 3.0 /* bar, all series changed */
+#define SAMPLE_BYTES 2048.0
+
+static bool wrong; /* a check failed, of any case */
 
 static uint64_t text_samples(const struct page *page)
 {
