@@ -8,7 +8,7 @@
 #   make fuzz        libFuzzer over the segment image, FUZZ_SECONDS=60
 #   make soak        the exporter's memory while workers come and go, SOAK_SECONDS=120
 #   make bench       what recording and scraping cost; B=record: only these. make bench-deps installs
-#                    those whom scrapes are compared with
+#                    what kvtap is compared with
 #   make install     PREFIX=/usr/local DESTDIR=
 #   make deps        install the packages that are missing (Debian)
 #   make arrows symbols format-check format clean help
@@ -49,7 +49,11 @@ PARTS    := $(addprefix $(BUILD)/,support.a parts.a libkvtap.a)
 DEMO_OBJ := $(call objects,tests/demo/*.c)
 TESTS    := $(filter-out $(BUILD)/tests/test_main,$(call programs,tests/test_*.c))
 BENCHES  := $(call programs,bench/bench_*$(B)*.c)
-PEERS    := $(if $(wildcard /usr/include/prometheus/exposer.h),$(BUILD)/bench/peer_prometheus_cpp)
+# whom bench_scrape and bench_peers compare with: those that are installed
+peer      = $(if $(wildcard $(addprefix /usr/include/,$(1))),$(2))
+PEERS    := $(addprefix $(BUILD)/bench/,peer_kvtap peer_lttng.sh $(notdir $(wildcard bench/peer*.py)) \
+            $(call peer,ck_ring.h,peer_ck) $(call peer,lttng/tracepoint.h */lttng/tracepoint.h,peer_lttng) \
+            $(call peer,prometheus/exposer.h,peer_prometheus_cpp peer_prometheus_record))
 FUZZERS  := $(call programs,tests/fuzz_*.c)
 DEMO     := $(if $(DEMO_OBJ),$(BUILD)/kvtap-demo)
 EXP_LIBS := -lmicrohttpd -lgnutls -lyaml -lcrypt -lurcu-bp -lurcu-cds -lz -lpthread -lm
@@ -108,14 +112,21 @@ $(BUILD)/tests/fuzz_seeds: $(BUILD)/tests/fuzz_seeds.o $(PARTS)
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(PARTS)
 	$(call link,-fsanitize=fuzzer,$(EXP_LIBS))
 
-$(BUILD)/bench.a: $(filter-out $(BUILD)/bench/bench_%,$(call objects,bench/*.c))
+$(BUILD)/bench.a: $(filter-out $(BUILD)/bench/bench_% $(BUILD)/bench/peer_%,$(call objects,bench/*.c))
 $(BUILD)/bench/bench.o: ALL_CFLAGS += -DBENCH_FLAGS='"$(CFLAGS)"'
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench.a $(BUILD)/parts.a $(BUILD)/libkvtap.a
 	$(call link,,$(EXP_LIBS))
-$(BUILD)/bench/peer_%: bench/peer_%.cpp
-	@mkdir -p $(@D)
+$(BUILD)/bench/peer_lttng.o: ALL_CFLAGS += -Ibench
+$(BUILD)/bench/peer_lttng: PEER_LIBS := -llttng-ust -ldl
+$(BUILD)/bench/peer_%: $(BUILD)/bench/peer_%.o $(BUILD)/bench.a $(BUILD)/libkvtap.a
+	$(call link,,$(PEER_LIBS) -lpthread)
+$(BUILD)/bench/peer_prometheus%: bench/peer_prometheus%.cpp $(BUILD)/bench.a
 	$(call SAY,CXX)
-	$Q$(CXX) -O2 -Wall -Wextra -o $@ $< -lprometheus-cpp-pull -lprometheus-cpp-core
+	$Q$(CXX) -O2 -Wall -Wextra -DPEER_VERSION='"$(or $(shell pkg-config --modversion prometheus-cpp-core 2>/dev/null),unknown)"' \
+		-o $@ $^ $(ALL_LDFLAGS) -lprometheus-cpp-pull -lprometheus-cpp-core
+$(BUILD)/bench/peer%: bench/peer%
+	@mkdir -p $(@D)
+	$Qcp -p $< $@
 
 # ---- what to do with them ----
 

@@ -7,12 +7,15 @@
  */
 #include "bench.h"
 
+#include <errno.h>
+#include <libgen.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef __clang__
 #define COMPILER __VERSION__
@@ -147,6 +150,19 @@ void *bench_allocate(size_t bytes)
 		bench_fail("allocate", rc);
 	memset(data, 0, bytes);
 	return data;
+}
+
+const char *bench_built(const char *name)
+{
+	static char path[4200];
+	char self[4096];
+	ssize_t bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (bytes < 0)
+		bench_fail("find the build folder", errno);
+	self[bytes] = '\0';
+	snprintf(path, sizeof(path), "%s/%s", dirname(self), name);
+	return path;
 }
 
 /* ---- samples ---- */

@@ -49,6 +49,9 @@ void bench_fail(const char *what, int rc) __attribute__((noreturn));
 /* bench_allocate - zeroed and touched, on a cache line of its own; bench_fail if there is none */
 void *bench_allocate(size_t bytes);
 
+/* bench_built - the path of what was built beside this program; until the next call */
+const char *bench_built(const char *name);
+
 struct bench_samples {
 	double *value; /* [room] */
 	size_t count, room;

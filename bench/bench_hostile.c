@@ -24,6 +24,7 @@
 #include "workers.h"
 
 #define SERIES 100000 /* a page that no socket buffer holds */
+#define RATIO_P99 2.0 /* bar */
 #define CALM_NS 5000000000ull
 #define ATTACK_NS 60000000000ull /* at most */
 #define PAUSE_NS 20000000	 /* of a good client, after each scrape */
@@ -190,8 +191,13 @@ static bool print_client(struct client_state *state)
 		       bench_percentile(us, 99));
 		wrong |= !us->count;
 	}
-	printf(" ratio_p50=%.2f ratio_p99=%.2f failed=%llu check=%s\n", ratio(state, 50),
-	       ratio(state, 99), (unsigned long long)state->failed, wrong ? "failed" : "ok");
+	printf(" ratio_p50=%.2f ratio_p99=%.2f failed=%llu", ratio(state, 50), ratio(state, 99),
+	       (unsigned long long)state->failed);
+	bench_bars(&(struct bench_bar){ .key = "ratio_p99",
+					.value = ratio(state, 99),
+					.limit = RATIO_P99 },
+		   1);
+	printf(" check=%s\n", wrong ? "failed" : "ok");
 	return wrong;
 }
 

@@ -29,6 +29,45 @@ static size_t page_size(const struct fixture *fixture, enum page_format format)
 	return page ? page_bytes(page) : 0;
 }
 
+#define TEXT_MS 3.0 /* bar, all series changed */
+#define SAMPLE_BYTES 2048.0
+
+static bool wrong; /* a check failed, of any case */
+
+static uint64_t text_samples(const struct page *page)
+{
+	const char *line = page_data(page), *end = line + page_bytes(page);
+	uint64_t samples = 0;
+
+	for (; line < end; line = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1)
+		samples += *line != '#';
+	return samples;
+}
+
+/* Each wanted page is there, and the text has a line for each sample. */
+static bool complete(const struct fixture *fixture, uint64_t samples)
+{
+	const struct publication *publication = fixture->publication;
+	const struct page *text = publication_current(publication, PAGE_TEXT, PAGE_IDENTITY);
+	bool there = true;
+
+	for (int format = 0; format < PAGE_FORMATS; format++) {
+		if (!(fixture->formats >> format & 1))
+			continue;
+		there &= publication_current(publication, format, PAGE_IDENTITY) &&
+			 (!fixture->gzip || publication_current(publication, format, PAGE_GZIP));
+	}
+	return there && text && text_samples(text) == samples;
+}
+
+static void print_check(const struct fixture *fixture, uint64_t samples)
+{
+	bool ok = complete(fixture, samples);
+
+	printf(" check=%s\n", ok ? "ok" : "failed");
+	wrong |= !ok;
+}
+
 static uint64_t cpu_ns(void)
 {
 	struct timespec now;
@@ -38,7 +77,7 @@ static uint64_t cpu_ns(void)
 }
 
 static void time_publications(const char *mode, struct fixture *fixture, uint32_t every,
-			      bool relayout)
+			      bool relayout, double bar_ms)
 {
 	struct bench_samples samples = { 0 }, cpu = { 0 };
 
@@ -54,21 +93,29 @@ static void time_publications(const char *mode, struct fixture *fixture, uint32_
 		bench_samples_add(&samples, (double)(bench_now_ns() - began_ns) / 1e6);
 	}
 	printf("bench=publish mode=%s series=%u changed=%u text_bytes=%zu openmetrics_bytes=%zu "
-	       "protobuf_bytes=%zu ms_p50=%.3f ms_p99=%.3f cpu_ms_p50=%.3f\n",
+	       "protobuf_bytes=%zu ms_p50=%.3f ms_p99=%.3f cpu_ms_p50=%.3f",
 	       mode, fixture->table.count, fixture->table.count / every,
 	       page_size(fixture, PAGE_TEXT), page_size(fixture, PAGE_OPENMETRICS),
 	       page_size(fixture, PAGE_PROTOBUF), bench_percentile(&samples, 50),
 	       bench_percentile(&samples, 99), bench_percentile(&cpu, 50));
+	bench_bars(&(struct bench_bar){ .key = bar_ms ? "ms_p50" : NULL,
+					.value = bench_percentile(&samples, 50),
+					.limit = bar_ms },
+		   1);
+	print_check(fixture,
+		    fixture->table.count *
+			    (fixture->family->metric == KVTAP_HISTOGRAM ? FIXTURE_BOUNDS + 3ull : 1));
 	bench_samples_free(&samples);
 	bench_samples_free(&cpu);
 }
 
-static void time_mode(const char *mode, uint32_t formats, bool gzip, uint32_t every, bool relayout)
+static void time_mode(const char *mode, uint32_t formats, bool gzip, uint32_t every, bool relayout,
+		      double bar_ms)
 {
 	struct fixture fixture = { .formats = formats, .gzip = gzip };
 
 	fixture_begin(&fixture, KVTAP_COUNTER, SERIES);
-	time_publications(mode, &fixture, every, relayout);
+	time_publications(mode, &fixture, every, relayout, bar_ms);
 	fixture_end(&fixture);
 }
 
@@ -77,7 +124,7 @@ static void time_histograms(const char *mode)
 	struct fixture fixture = { .formats = 7 };
 
 	fixture_begin(&fixture, KVTAP_HISTOGRAM, HISTOGRAMS);
-	time_publications(mode, &fixture, 1, false);
+	time_publications(mode, &fixture, 1, false, 0);
 	fixture_end(&fixture);
 }
 
@@ -99,10 +146,16 @@ static void weigh(const char *mode, uint8_t metric, uint32_t count, uint32_t sam
 		if (!pages_publish(fixture.pages))
 			bench_fail("publish", 12);
 	}
+	double bytes = (double)(given_out() - before) / (count * samples);
 	printf("bench=publish mode=%s samples=%u pages_bytes_per_sample=%.0f "
-	       "bytes_per_sample=%.0f\n",
+	       "bytes_per_sample=%.0f",
 	       mode, count * samples, (double)pages_memory(fixture.pages) / (count * samples),
-	       (double)(given_out() - before) / (count * samples));
+	       bytes);
+	bench_bars(&(struct bench_bar){ .key = "bytes_per_sample",
+					.value = bytes,
+					.limit = SAMPLE_BYTES },
+		   1);
+	print_check(&fixture, (uint64_t)count * samples);
 	fixture_end(&fixture);
 }
 
@@ -125,9 +178,12 @@ static void time_native(void)
 			native_observe(&native, value[i % 1024], 1);
 		bench_samples_add(&samples, (double)(bench_now_ns() - began_ns) / OBSERVATIONS);
 	}
-	printf("bench=publish mode=native_observe buckets=%u ns_per_op_p50=%.2f check=%s\n",
-	       native.buckets, bench_percentile(&samples, 50),
-	       native_count(&native) == (uint64_t)ROUNDS * OBSERVATIONS ? "ok" : "failed");
+	bool ok = native_count(&native) == (uint64_t)ROUNDS * OBSERVATIONS;
+	printf("bench=publish mode=native_observe buckets=%u ns_per_op_p50=%.2f "
+	       "ns_per_op_p99=%.2f check=%s\n",
+	       native.buckets, bench_percentile(&samples, 50), bench_percentile(&samples, 99),
+	       ok ? "ok" : "failed");
+	wrong |= !ok;
 	bench_samples_free(&samples);
 }
 
@@ -135,15 +191,15 @@ int main(void)
 {
 	bench_environment();
 	bench_pin(0);
-	time_mode("text", 1, false, 1, false);
-	time_mode("text_one_changed", 1, false, SERIES, false);
-	time_mode("text_layout_changed", 1, false, SERIES, true);
-	time_mode("all_formats", 7, false, 1, false);
-	time_mode("text_gzip", 1, true, 1, false);
-	time_mode("text_gzip_one_changed", 1, true, SERIES, false);
+	time_mode("text", 1, false, 1, false, TEXT_MS);
+	time_mode("text_one_changed", 1, false, SERIES, false, 0);
+	time_mode("text_layout_changed", 1, false, SERIES, true, 0);
+	time_mode("all_formats", 7, false, 1, false, 0);
+	time_mode("text_gzip", 1, true, 1, false, 0);
+	time_mode("text_gzip_one_changed", 1, true, SERIES, false, 0);
 	time_histograms("histograms_all_formats");
 	weigh("memory_counters", KVTAP_COUNTER, SERIES, 1);
 	weigh("memory_histograms", KVTAP_HISTOGRAM, HISTOGRAMS, FIXTURE_BOUNDS + 3);
 	time_native();
-	return 0;
+	return wrong;
 }

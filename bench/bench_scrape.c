@@ -21,7 +21,7 @@
 
 #define ROUNDS 9
 #define FORM_NS 5000000000ull
-#define SLICE_NS 100000000 /* of a server, a round; at least SCRAPES_MIN */
+#define SLICE_NS 70000000 /* of a server, a round; at least SCRAPES_MIN */
 #define SCRAPES_MIN 3
 #define RATE 20000 /* records a second while a worker records */
 #define SETTLE_NS 20000000000ull
@@ -212,33 +212,46 @@ static double p50(enum target target)
 	return bench_percentile(&run.result[target].us, 50);
 }
 
-/* of times: 0 where one of them is missing */
-static void print_ratio(const char *key, double over, double under)
+/* of times: no key, and no bar for it, where one of them is missing */
+static struct bench_bar print_ratio(const char *key, double over, double under)
 {
-	if (over > 0 && under > 0)
-		printf(" %s=%.2f", key, over / under);
+	if (over <= 0 || under <= 0)
+		return (struct bench_bar){ .key = NULL };
+	printf(" %s=%.2f", key, over / under);
+	return (struct bench_bar){ .key = key, .value = over / under };
+}
+
+static void print_ratios(enum target target)
+{
+	double own = p50(target), nginx = p50(NGINX), raw = p50(RAW);
+	struct bench_bar bar[2];
+
+	print_ratio("ratio_nginx", own, nginx);
+	print_ratio("ratio_raw", own, raw);
+	bar[0] = print_ratio("ratio_slower", own, nginx > raw ? nginx : raw);
+	bar[1] = print_ratio("ratio_prometheus_cpp", p50(PROMETHEUS_CPP), own);
+	bar[0].limit = 1.2;
+	bar[1].limit = 15;
+	bar[1].at_least = true;
+	if (target == REST)
+		bench_bars(bar, COUNT(bar));
 }
 
 static void print_target(enum target target, const struct form *form, bool balanced)
 {
 	struct result *result = &run.result[target];
-	double nginx = p50(NGINX), raw = p50(RAW);
 	bool wrong = result->wrong || !balanced;
 
 	printf("bench=scrape series=%u format=%s gzip=%d server=%s", run.series,
 	       format_name[form->format], form->gzip, target_name[target]);
 	if (server_of(target)->missing) {
-		printf(" missing=%s\n", server_of(target)->missing);
+		printf(" missing=\"%s\"\n", server_of(target)->missing);
 		return;
 	}
 	printf(" page_bytes=%zu scrapes=%zu us_p50=%.1f us_p99=%.1f", result->page_bytes,
 	       result->us.count, p50(target), bench_percentile(&result->us, 99));
-	if (target == REST || target == RECORDING) {
-		print_ratio("ratio_nginx", p50(target), nginx);
-		print_ratio("ratio_raw", p50(target), raw);
-		print_ratio("ratio_slower", p50(target), nginx > raw ? nginx : raw);
-		print_ratio("ratio_prometheus_cpp", p50(PROMETHEUS_CPP), p50(target));
-	}
+	if (target == REST || target == RECORDING)
+		print_ratios(target);
 	printf(" check=%s\n", wrong ? "failed" : "ok");
 	run.wrong |= wrong;
 }

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,20 +23,6 @@
 #define START_MS 20000
 #define PIPE_BYTES (1 << 20) /* what a server may say while nobody reads it */
 #define NGINX "/usr/sbin/nginx"
-
-/* What was built: the folder above this program's. */
-static const char *built(const char *name)
-{
-	static char path[4200];
-	char self[4096];
-	ssize_t bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (bytes < 0)
-		bench_fail("find the build folder", errno);
-	self[bytes] = '\0';
-	snprintf(path, sizeof(path), "%s/../%s", dirname(self), name);
-	return path;
-}
 
 /* in the child; a server that is asked to end is ended so too when the bench is gone */
 static _Noreturn void exec_server(const char *const *argv, int said_fd)
@@ -98,8 +83,9 @@ static void await_port(struct server *server, const char *mark)
 void server_exporter(struct server *server, const char *dir)
 {
 	char flag[128];
-	const char *const argv[] = { built("kvtap-exporter"), "--web.listen-address=127.0.0.1:0",
-				     "--web.compression=on", flag, NULL };
+	const char *const argv[] = { bench_built("../kvtap-exporter"),
+				     "--web.listen-address=127.0.0.1:0", "--web.compression=on",
+				     flag, NULL };
 
 	*server = (struct server){ 0 };
 	snprintf(flag, sizeof(flag), "--dir=%s", dir);
@@ -110,7 +96,7 @@ void server_exporter(struct server *server, const char *dir)
 void server_prometheus_cpp(struct server *server, uint32_t series)
 {
 	char count[16];
-	const char *const argv[] = { built("bench/peer_prometheus_cpp"), count, NULL };
+	const char *const argv[] = { bench_built("peer_prometheus_cpp"), count, NULL };
 
 	*server = (struct server){ 0 };
 	snprintf(count, sizeof(count), "%u", series);

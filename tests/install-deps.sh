@@ -13,7 +13,8 @@ set -euo pipefail
 build='gcc make libc6-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev libcrypt-dev liburcu-dev zlib1g-dev'
 check='g++ clang clang-format libclang-rt-14-dev binutils valgrind pkg-config prometheus curl mandoc
 	python3 python3-numpy python3-prometheus-client python3-protobuf'
-bench='g++ nginx-light prometheus-cpp-dev'
+bench='g++ pkg-config nginx-light prometheus-cpp-dev lttng-tools liblttng-ust-dev babeltrace2 libck-dev
+	python3 python3-prometheus-client python3-msgpack python3-zmq'
 
 missing() { # package...
 	local package
