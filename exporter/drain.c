@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "clock.h"
 #include "fresh.h"
 #include "log.h"
 #include "worker.h"
 
 #define WORKERS_MAX 4096
-#define BATCH 1024	  /* records; 64 KiB, about the size of a level-2 cache's share */
 #define BATCHES_A_PASS 64 /* of one ring, when not all is asked for */
 #define BLOCK_TRIES 8
 #define LIFE_NS (250 * CLOCK_MS)
@@ -39,7 +39,7 @@ struct drain {
 	uint64_t taken, folded, in_flight;
 	bool all, changed;
 	double fill_max;
-	struct kvtap_record batch[BATCH];
+	struct batch batch;
 };
 
 struct drain *drain_create(struct series_table *table, struct self *self, struct journal *journal,
@@ -116,31 +116,25 @@ static int refresh(struct drain *drain, struct worker *worker)
  * Reduce the first *count records of the batch; the dictionary may have grown meanwhile. Returns: 0,
  * or what ended it after *count records.
  */
-static int reduce_batch(struct drain *drain, struct worker *worker, uint32_t ring, size_t *count)
+static int reduce_batch(struct drain *drain, struct worker *worker, uint32_t ring, uint32_t *count)
 {
 	uint64_t position = kvtap_reader_position(worker->reader, ring);
-	uint64_t refused[REFUSALS_COUNT] = { 0 };
-	bool refreshed = false;
+	struct batch *batch = &drain->batch;
 	int rc = 0;
 
-	for (size_t i = 0; i < *count; i++) {
-		const struct kvtap_record *record = &drain->batch[i];
-		const struct reduce_target *target = worker_target(worker, record->series);
-
-		if (!target && !refreshed) {
-			rc = refresh(drain, worker);
-			if (rc) {
-				*count = i;
-				break;
-			}
-			target = worker_target(worker, record->series);
-			refreshed = true;
-		}
-		refused[reduce_record(target, record, position + i)]++;
+	batch_begin(batch);
+	uint32_t sorted = batch_sort(batch, worker, position, 0, *count, false);
+	if (sorted < *count) {
+		rc = refresh(drain, worker);
+		if (rc)
+			*count = sorted;
+		else
+			batch_sort(batch, worker, position, sorted, *count, true);
 	}
+	batch_reduce(batch, worker);
 	for (int i = 1; i < REFUSALS_COUNT; i++)
-		if (refused[i])
-			self_add_refused(drain->self, i, refused[i]);
+		if (batch->refused[i])
+			self_add_refused(drain->self, i, batch->refused[i]);
 	self_add(drain->self, SELF_RECORDS_DRAINED, *count);
 	drain->taken += *count;
 	return rc;
@@ -184,8 +178,8 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 	if (journal_stuck(drain->journal) || progress_room_ring(worker->progress, ring))
 		return -ENOSPC; /* it folds, until there is room to note what is taken */
 	for (int batches = 0; left && (drain->all || batches < BATCHES_A_PASS); batches++) {
-		ssize_t count = kvtap_reader_fetch(worker->reader, &why, ring, drain->batch, BATCH,
-						   &pending);
+		ssize_t count = kvtap_reader_fetch(worker->reader, &why, ring, drain->batch.record,
+						   BATCH_RECORDS, &pending);
 
 		if (count < 0)
 			return judge(drain, worker, (int)count, why);
@@ -195,10 +189,10 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 		}
 		if (count == 0)
 			break;
-		size_t reduced = (size_t)count;
+		uint32_t reduced = (uint32_t)count;
 		int rc = reduce_batch(drain, worker, ring, &reduced);
 		take(worker, ring, reduced);
-		if (!rc && reduced == BATCH) /* a busy ring needs its room back at once */
+		if (!rc && reduced == BATCH_RECORDS) /* a busy ring needs its room back at once */
 			rc = commit(drain, worker);
 		if (rc)
 			return rc;

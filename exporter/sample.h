@@ -55,22 +55,16 @@ struct samples {
 	struct sample_ranges folded[SAMPLE_TIMES];
 };
 
-/* sample_grow - sample_add() where a chunk ends */
-void sample_grow(struct samples *samples, struct sample_pool *pool, const struct sample *sample);
-/* sample_add - one record; without room and memory it is one of which nothing is there */
-static inline void sample_add(struct samples *samples, struct sample_pool *pool,
-			      const struct sample *sample)
-{
-	struct sample_chunk *chunk = samples->last;
+/* Of records that came one after the other. */
+struct sample_columns {
+	const uint64_t *duration_ns, *submit_ns, *bytes; /* [count] */
+	uint32_t count;
+};
 
-	if (chunk && chunk->used < chunk->room) {
-		chunk->sample[chunk->used++] = *sample;
-		samples->count++;
-	} else {
-		sample_grow(samples, pool, sample);
-	}
-}
-/* sample_fold - so many records with a time above low and up to high, in seconds; as sample_add */
+/* samples_add - all of them; without room and memory they are some of which nothing is there */
+void samples_add(struct samples *samples, struct sample_pool *pool,
+		 const struct sample_columns *columns);
+/* sample_fold - so many records with a time above low and up to high, in seconds; as samples_add */
 void sample_fold(struct samples *samples, struct sample_pool *pool, enum sample_time time,
 		 double low, double high, uint64_t records);
 /* sample_reset - give all back */
