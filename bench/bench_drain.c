@@ -306,12 +306,17 @@ static bool print_case(struct bench_case *of)
 	return right;
 }
 
-/* KVTAP_BENCH_CASE=kind: only the cases of this kind, and the floors. */
+/* KVTAP_BENCH_CASE=nixl/1/: only cases whose kind/series/rings/log begin so, and the floors. */
 static bool wanted(const struct scene *scene)
 {
 	const char *only = getenv("KVTAP_BENCH_CASE");
+	char name[64];
 
-	return !only || !scene->kind || !strcmp(only, scene->kind->name);
+	if (!only || !scene->kind)
+		return true;
+	snprintf(name, sizeof(name), "%s/%u/%u/%s", scene->kind->name, scene->series, scene->rings,
+		 scene->log ? "on" : "off");
+	return !strncmp(name, only, strlen(only));
 }
 
 int main(void)

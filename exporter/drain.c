@@ -20,7 +20,8 @@
 #include "worker.h"
 
 #define WORKERS_MAX 4096
-#define BATCHES_A_PASS 64 /* of one ring, when not all is asked for */
+#define BATCHES_A_PASS 64    /* of one ring, when not all is asked for */
+#define RECORDS_A_SERIES 512 /* that are reduced in ten times the time of keeping one series */
 #define BLOCK_TRIES 8
 #define LIFE_NS (250 * CLOCK_MS)
 #define THOROUGH_NS (5000 * CLOCK_MS)
@@ -37,6 +38,7 @@ struct drain {
 	uint64_t life_due, thorough_due;
 	/* of the pass that runs */
 	uint64_t taken, folded, in_flight;
+	uint64_t committed; /* of taken */
 	bool all, changed;
 	double fill_max;
 	struct batch batch;
@@ -156,6 +158,7 @@ static int commit(struct drain *drain, struct worker *worker)
 
 	if (!journal_commit(drain->journal))
 		return -ENOSPC;
+	drain->committed = drain->taken;
 	while (worker->moves && !rc)
 		rc = kvtap_reader_give_back(worker->reader, worker->moved[--worker->moves]);
 	return rc ? reject(drain, worker, KVTAP_REJECT_TRUNCATED) : 0;
@@ -167,6 +170,17 @@ static void take(struct worker *worker, uint32_t ring, size_t count)
 	progress_ring(worker->progress, ring);
 	if (!worker->moves || worker->moved[worker->moves - 1] != ring)
 		worker->moved[worker->moves++] = ring;
+}
+
+/*
+ * Whether the ring gets its room back now: a commit writes each series that changed, whole, which is
+ * to cost little beside the records that it is for.
+ */
+static bool commit_due(const struct drain *drain)
+{
+	uint64_t changed = drain->table->changed.count;
+
+	return drain->taken - drain->committed >= changed * RECORDS_A_SERIES;
 }
 
 /* Take what a ring had when it was first looked at. */
@@ -192,7 +206,7 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 		uint32_t reduced = (uint32_t)count;
 		int rc = reduce_batch(drain, worker, ring, &reduced);
 		take(worker, ring, reduced);
-		if (!rc && reduced == BATCH_RECORDS) /* a busy ring needs its room back at once */
+		if (!rc && reduced == BATCH_RECORDS && commit_due(drain))
 			rc = commit(drain, worker);
 		if (rc)
 			return rc;
@@ -437,7 +451,7 @@ bool drain_pass(struct drain *drain, bool all)
 
 	if (journal_stuck(drain->journal))
 		journal_commit(drain->journal);
-	drain->taken = drain->folded = drain->in_flight = 0;
+	drain->taken = drain->committed = drain->folded = drain->in_flight = 0;
 	drain->all = all;
 	for (uint32_t i = 0; i < drain->workers;) {
 		struct worker *worker = drain->worker[i];

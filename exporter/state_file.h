@@ -131,16 +131,33 @@ static inline uint64_t state_item_bytes(uint32_t fixed_bytes, uint32_t value_byt
 			      STATE_ALIGN);
 }
 
+static inline uint64_t state_mix(uint64_t sum, uint64_t word)
+{
+	sum = (sum ^ word) * 0xff51afd7ed558ccdu;
+	return sum ^ sum >> 32;
+}
+
+#define STATE_LANES                                                                                \
+	4 /* a multiplication takes that many times as long as it keeps others waiting */
+
 /* Finds what a disk or a mistake did; it is no proof against somebody who means it. */
 static inline uint64_t state_sum(uint64_t seed, const void *data, uint32_t bytes)
 {
-	uint64_t sum = seed ^ 0x9e3779b97f4a7c15u, word = 0;
+	uint64_t lane[STATE_LANES], sum = seed ^ 0x9e3779b97f4a7c15u, word = 0;
 	const uint8_t *at = data;
 
+	for (int i = 0; i < STATE_LANES; i++)
+		lane[i] = sum + (uint64_t)i;
+	for (; bytes >= 8 * STATE_LANES; bytes -= 8 * STATE_LANES)
+		for (int i = 0; i < STATE_LANES; i++, at += 8) {
+			memcpy(&word, at, 8);
+			lane[i] = state_mix(lane[i], word);
+		}
+	for (int i = 0; i < STATE_LANES; i++)
+		sum = state_mix(sum, lane[i]);
 	for (; bytes >= 8; bytes -= 8, at += 8) {
 		memcpy(&word, at, 8);
-		sum = (sum ^ word) * 0xff51afd7ed558ccdu;
-		sum ^= sum >> 32;
+		sum = state_mix(sum, word);
 	}
 	word = bytes;
 	memcpy((uint8_t *)&word + 1, at, bytes);
