@@ -56,6 +56,16 @@ static uint64_t time_of(const struct sample *sample, enum sample_time time)
 
 /* ---- what comes ---- */
 
+static struct sample_chunk *make_chunk(struct sample_pool *pool, size_t room)
+{
+	struct sample_chunk *spare = pool->spare;
+
+	if (room != CHUNK_MAX || !spare)
+		return malloc(sizeof(*spare) + room * sizeof(struct sample));
+	pool->spare = spare->next;
+	return spare;
+}
+
 static struct sample_chunk *grow(struct samples *samples, struct sample_pool *pool)
 {
 	size_t eighth = (size_t)samples->count / 8; /* see SAMPLE_LIMIT */
@@ -63,8 +73,7 @@ static struct sample_chunk *grow(struct samples *samples, struct sample_pool *po
 
 	if (room > pool->limit - pool->used)
 		room = pool->limit - pool->used;
-	struct sample_chunk *chunk =
-		room ? malloc(sizeof(*chunk) + room * sizeof(struct sample)) : NULL;
+	struct sample_chunk *chunk = room ? make_chunk(pool, room) : NULL;
 	if (!chunk)
 		return NULL;
 	*chunk = (struct sample_chunk){ .room = (uint32_t)room };
@@ -106,12 +115,15 @@ static uint32_t fill_chunk(struct samples *samples, const struct sample_columns 
 	uint32_t room = chunk ? chunk->room - chunk->used : 0, left = columns->count - from;
 	uint32_t to = from + (left < room ? left : room);
 
+	if (from == to)
+		return to;
+	struct sample *sample = &chunk->sample[chunk->used];
 	samples->count += to - from;
+	chunk->used += to - from;
 	for (; from < to; from++)
-		chunk->sample[chunk->used++] =
-			(struct sample){ .duration_ns = columns->duration_ns[from],
-					 .submit_ns = columns->submit_ns[from],
-					 .bytes = columns->bytes[from] };
+		*sample++ = (struct sample){ .duration_ns = columns->duration_ns[from],
+					     .submit_ns = columns->submit_ns[from],
+					     .bytes = columns->bytes[from] };
 	return to;
 }
 
@@ -186,7 +198,12 @@ void sample_reset(struct samples *samples, struct sample_pool *pool)
 		struct sample_chunk *next = chunk->next;
 
 		pool->used -= chunk->room;
-		free(chunk);
+		if (chunk->room == CHUNK_MAX) {
+			chunk->next = pool->ended;
+			pool->ended = chunk;
+		} else {
+			free(chunk);
+		}
 		chunk = next;
 	}
 	pool->tables -= samples->table != NULL;
@@ -196,6 +213,16 @@ void sample_reset(struct samples *samples, struct sample_pool *pool)
 		free(samples->folded[time].range);
 	}
 	*samples = (struct samples){ 0 };
+}
+
+void sample_pool_turn(struct sample_pool *pool)
+{
+	for (struct sample_chunk *chunk = pool->spare, *next; chunk; chunk = next) {
+		next = chunk->next;
+		free(chunk);
+	}
+	pool->spare = pool->ended;
+	pool->ended = NULL;
 }
 
 /* ---- what was there ---- */

@@ -28,11 +28,15 @@ enum sample_time { SAMPLE_DURATION, SAMPLE_SUBMIT, SAMPLE_TIMES };
 /* Of the exporter's pool: 2^20 that are kept, and an eighth for chunks that aren't full; 27 MiB. */
 #define SAMPLE_LIMIT ((1u << 20) + (1u << 17))
 
+struct sample_chunk;
+
 struct sample_pool {
 	size_t limit;	 /* samples in all */
 	size_t used;	 /* samples for which there is or was room in this interval */
 	unsigned tables; /* of buckets that exist */
 	uint32_t ranges; /* for which there is room */
+	/* full-sized chunks of the last interval and of this one: memory that needs no page fault */
+	struct sample_chunk *spare, *ended;
 };
 
 struct sample_chunk {
@@ -69,6 +73,8 @@ void sample_fold(struct samples *samples, struct sample_pool *pool, enum sample_
 		 double low, double high, uint64_t records);
 /* sample_reset - give all back */
 void sample_reset(struct samples *samples, struct sample_pool *pool);
+/* sample_pool_turn - all were reset: what the interval used is there for the next, the rest is freed */
+void sample_pool_turn(struct sample_pool *pool);
 
 /*
  * sample_seconds - a time of each sample, in order; sample_mib - its bytes in units of 2^20

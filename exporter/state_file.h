@@ -137,31 +137,30 @@ static inline uint64_t state_mix(uint64_t sum, uint64_t word)
 	return sum ^ sum >> 32;
 }
 
-#define STATE_LANES                                                                                \
-	4 /* a multiplication takes that many times as long as it keeps others waiting */
-
-/* Finds what a disk or a mistake did; it is no proof against somebody who means it. */
+/*
+ * Finds what a disk or a mistake did; it is no proof against somebody who means it. In four lanes, as
+ * each step of one has to wait for a multiplication.
+ */
 static inline uint64_t state_sum(uint64_t seed, const void *data, uint32_t bytes)
 {
-	uint64_t lane[STATE_LANES], sum = seed ^ 0x9e3779b97f4a7c15u, word = 0;
+	uint64_t a = seed ^ 0x9e3779b97f4a7c15u, b = a + 1, c = a + 2, d = a + 3, word[4] = { 0 };
 	const uint8_t *at = data;
 
-	for (int i = 0; i < STATE_LANES; i++)
-		lane[i] = sum + (uint64_t)i;
-	for (; bytes >= 8 * STATE_LANES; bytes -= 8 * STATE_LANES)
-		for (int i = 0; i < STATE_LANES; i++, at += 8) {
-			memcpy(&word, at, 8);
-			lane[i] = state_mix(lane[i], word);
-		}
-	for (int i = 0; i < STATE_LANES; i++)
-		sum = state_mix(sum, lane[i]);
-	for (; bytes >= 8; bytes -= 8, at += 8) {
-		memcpy(&word, at, 8);
-		sum = state_mix(sum, word);
+	for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
+		memcpy(word, at, sizeof(word));
+		a = state_mix(a, word[0]);
+		b = state_mix(b, word[1]);
+		c = state_mix(c, word[2]);
+		d = state_mix(d, word[3]);
 	}
-	word = bytes;
-	memcpy((uint8_t *)&word + 1, at, bytes);
-	sum = (sum ^ word) * 0xc4ceb9fe1a85ec53u;
+	uint64_t sum = state_mix(state_mix(state_mix(a, b), c), d);
+	for (; bytes >= 8; bytes -= 8, at += 8) {
+		memcpy(word, at, 8);
+		sum = state_mix(sum, word[0]);
+	}
+	word[0] = bytes;
+	memcpy((uint8_t *)word + 1, at, bytes);
+	sum = (sum ^ word[0]) * 0xc4ceb9fe1a85ec53u;
 	return sum ^ sum >> 29;
 }
 

@@ -172,3 +172,41 @@ TEST(sample_tables_are_64_at_most_and_without_one_a_time_is_not_known)
 		sample_reset(&list[i], &pool);
 	CHECK_EQ(pool.tables, 0);
 }
+
+/* So many that the last chunks are of the full size. */
+static void add_many(uint32_t records)
+{
+	for (uint32_t i = 0; i < records; i++)
+		add(i);
+}
+
+static uint32_t spares(void)
+{
+	uint32_t count = 0;
+
+	for (const struct sample_chunk *chunk = pool.spare; chunk; chunk = chunk->next)
+		count++;
+	return count;
+}
+
+TEST(sample_chunks_are_there_for_the_next_interval_and_not_for_the_one_after)
+{
+	pool.limit = SAMPLE_LIMIT;
+	add_many(20000);
+	sample_reset(&samples, &pool);
+	sample_pool_turn(&pool);
+	uint32_t first = spares();
+	CHECK(first > 2);
+	add_many(20000);
+	CHECK_EQ(spares(), 0);
+	sample_reset(&samples, &pool);
+	sample_pool_turn(&pool);
+	CHECK_EQ(spares(), first);
+	add_many(9000);
+	sample_reset(&samples, &pool);
+	sample_pool_turn(&pool);
+	CHECK(spares() < first);
+	sample_pool_turn(&pool);
+	CHECK_EQ(spares(), 0);
+	CHECK_EQ(pool.used, 0);
+}
