@@ -151,17 +151,22 @@ static void note_fill(struct drain *drain, const struct worker *worker, uint64_t
 		drain->fill_max = fill;
 }
 
-/* Commit what was taken of a worker, and only then let it write over the records. */
-static int commit(struct drain *drain, struct worker *worker)
+/* Let a worker write over the records that are committed. */
+static int give_back(struct drain *drain, struct worker *worker)
 {
 	int rc = 0;
 
-	if (!journal_commit(drain->journal))
-		return -ENOSPC;
-	drain->committed = drain->taken;
 	while (worker->moves && !rc)
 		rc = kvtap_reader_give_back(worker->reader, worker->moved[--worker->moves]);
 	return rc ? reject(drain, worker, KVTAP_REJECT_TRUNCATED) : 0;
+}
+
+static int commit(struct drain *drain, struct worker *worker)
+{
+	if (!journal_commit(drain->journal))
+		return -ENOSPC;
+	drain->committed = drain->taken;
+	return give_back(drain, worker);
 }
 
 static void take(struct worker *worker, uint32_t ring, size_t count)
@@ -296,6 +301,8 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 	uint32_t rings = kvtap_reader_rings(worker->reader);
 	int rc = refresh(drain, worker), full = 0;
 
+	if (!rc && !journal_stuck(drain->journal)) /* no longer: of a pass whose commit failed */
+		rc = give_back(drain, worker);
 	for (uint32_t ring = 0; ring < rings && !rc; ring++) {
 		rc = drain_ring(drain, worker, ring);
 		if (!rc)
