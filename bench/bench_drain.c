@@ -23,7 +23,7 @@
 #define ROUNDS 200
 #define WARM_UP 4
 #define RESET_ROUNDS 64	 /* after so many an interval of the log ends */
-#define FLOOR_BATCH 1024 /* records, as the drain's */
+#define FLOOR_BATCH 4096 /* records, as the drain's */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct scene {

@@ -116,6 +116,23 @@ static uint16_t *put_in_order(struct batch *batch, const struct batch_run *run)
 	return batch->order;
 }
 
+/* In parts that reduce takes at once. */
+static void reduce_all(struct batch *batch, struct reduce_target *target, struct reduce_run all)
+{
+	while (all.records) {
+		struct reduce_run part = all;
+
+		if (part.records > REDUCE_RUN_MAX)
+			part.records = REDUCE_RUN_MAX;
+		reduce_run(target, &part, batch->refused);
+		all.records -= part.records;
+		if (all.order)
+			all.order += part.records;
+		else
+			all.record += part.records;
+	}
+}
+
 void batch_reduce(struct batch *batch, const struct worker *worker)
 {
 	for (uint32_t i = 0; i < batch->runs; i++) {
@@ -126,6 +143,6 @@ void batch_reduce(struct batch *batch, const struct worker *worker)
 			all.record += batch->stretch[run->first].first;
 		else
 			all.order = put_in_order(batch, run);
-		reduce_run(worker_target(worker, run->series), &all, batch->refused);
+		reduce_all(batch, worker_target(worker, run->series), all);
 	}
 }

@@ -12,7 +12,7 @@
 #include "reduce.h"
 #include "worker.h"
 
-#define BATCH_RECORDS REDUCE_RUN_MAX
+#define BATCH_RECORDS 4096 /* 256 KiB: a ring of the usual size */
 
 /* Records next to each other. */
 struct batch_stretch {

@@ -20,7 +20,7 @@
 #include "worker.h"
 
 #define WORKERS_MAX 4096
-#define BATCHES_A_PASS 64    /* of one ring, when not all is asked for */
+#define BATCHES_A_PASS 16    /* of one ring, when not all is asked for */
 #define RECORDS_A_SERIES 512 /* that are reduced in ten times the time of keeping one series */
 #define BLOCK_TRIES 8
 #define LIFE_NS (250 * CLOCK_MS)

@@ -8,7 +8,7 @@
 
 enum { SERIES = 3 };
 
-/* Counters of whole numbers, and of each series what they come to. */
+/* Gauges, each with a series: what was set last tells the order. */
 struct fixture {
 	struct series_table table;
 	struct kvtap_plan plan;
@@ -32,7 +32,6 @@ static struct series *gauge(const char *name)
 	return made;
 }
 
-/* Gauges: what was set last tells the order. */
 static void begin(void)
 {
 	static const char *const names[SERIES] = { "a", "b", "c" };
@@ -119,6 +118,20 @@ TEST(batch_puts_the_records_of_a_series_into_one_run)
 	for (uint32_t i = 0; i < SERIES; i++)
 		CHECK((uint32_t)f.cell[i]->value % SERIES == i &&
 		      f.cell[i]->value >= BATCH_RECORDS - SERIES);
+	series_table_free(&f.table);
+}
+
+TEST(batch_reduces_all_of_a_series_that_is_alone)
+{
+	begin();
+	for (uint32_t i = 0; i < BATCH_RECORDS; i++)
+		put(i, 2, 0, i);
+	CHECK_EQ(batch_sort(&batch, &f.worker, 0, 0, BATCH_RECORDS, true), BATCH_RECORDS);
+	CHECK_EQ(batch.runs, 1);
+	CHECK_EQ(batch.stretches, 1);
+	batch_reduce(&batch, &f.worker);
+	CHECK_EQ(batch.refused[REFUSE_NONE], BATCH_RECORDS);
+	CHECK(f.cell[1]->value == BATCH_RECORDS - 1);
 	series_table_free(&f.table);
 }
 
