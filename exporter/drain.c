@@ -13,14 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "clock.h"
 #include "fresh.h"
 #include "log.h"
 #include "worker.h"
 
 #define WORKERS_MAX 4096
-#define BATCH 1024	  /* records; 64 KiB, about the size of a level-2 cache's share */
-#define BATCHES_A_PASS 64 /* of one ring, when not all is asked for */
+#define BATCHES_A_PASS 16    /* of one ring, when not all is asked for */
+#define RECORDS_A_SERIES 512 /* that are reduced in ten times the time of keeping one series */
 #define BLOCK_TRIES 8
 #define LIFE_NS (250 * CLOCK_MS)
 #define THOROUGH_NS (5000 * CLOCK_MS)
@@ -37,10 +38,11 @@ struct drain {
 	uint64_t life_due, thorough_due;
 	/* of the pass that runs */
 	uint64_t taken, folded, in_flight;
+	uint64_t committed; /* of taken */
 	bool all, changed;
 	double fill; /* of the fullest ring */
 	double fill_max;
-	struct kvtap_record batch[BATCH];
+	struct batch batch;
 };
 
 struct drain *drain_create(struct series_table *table, struct self *self, struct journal *journal,
@@ -117,31 +119,25 @@ static int refresh(struct drain *drain, struct worker *worker)
  * Reduce the first *count records of the batch; the dictionary may have grown meanwhile. Returns: 0,
  * or what ended it after *count records.
  */
-static int reduce_batch(struct drain *drain, struct worker *worker, uint32_t ring, size_t *count)
+static int reduce_batch(struct drain *drain, struct worker *worker, uint32_t ring, uint32_t *count)
 {
 	uint64_t position = kvtap_reader_position(worker->reader, ring);
-	uint64_t refused[REFUSALS_COUNT] = { 0 };
-	bool refreshed = false;
+	struct batch *batch = &drain->batch;
 	int rc = 0;
 
-	for (size_t i = 0; i < *count; i++) {
-		const struct kvtap_record *record = &drain->batch[i];
-		const struct reduce_target *target = worker_target(worker, record->series);
-
-		if (!target && !refreshed) {
-			rc = refresh(drain, worker);
-			if (rc) {
-				*count = i;
-				break;
-			}
-			target = worker_target(worker, record->series);
-			refreshed = true;
-		}
-		refused[reduce_record(target, record, position + i)]++;
+	batch_begin(batch);
+	uint32_t sorted = batch_sort(batch, worker, position, 0, *count, false);
+	if (sorted < *count) {
+		rc = refresh(drain, worker);
+		if (rc)
+			*count = sorted;
+		else
+			batch_sort(batch, worker, position, sorted, *count, true);
 	}
+	batch_reduce(batch, worker);
 	for (int i = 1; i < REFUSALS_COUNT; i++)
-		if (refused[i])
-			self_add_refused(drain->self, i, refused[i]);
+		if (batch->refused[i])
+			self_add_refused(drain->self, i, batch->refused[i]);
 	self_add(drain->self, SELF_RECORDS_DRAINED, *count);
 	drain->taken += *count;
 	return rc;
@@ -156,16 +152,22 @@ static void note_fill(struct drain *drain, const struct worker *worker, uint64_t
 		drain->fill = fill;
 }
 
-/* Commit what was taken of a worker, and only then let it write over the records. */
-static int commit(struct drain *drain, struct worker *worker)
+/* Let a worker write over the records that are committed. */
+static int give_back(struct drain *drain, struct worker *worker)
 {
 	int rc = 0;
 
-	if (!journal_commit(drain->journal))
-		return -ENOSPC;
 	while (worker->moves && !rc)
 		rc = kvtap_reader_give_back(worker->reader, worker->moved[--worker->moves]);
 	return rc ? reject(drain, worker, KVTAP_REJECT_TRUNCATED) : 0;
+}
+
+static int commit(struct drain *drain, struct worker *worker)
+{
+	if (!journal_commit(drain->journal))
+		return -ENOSPC;
+	drain->committed = drain->taken;
+	return give_back(drain, worker);
 }
 
 static void take(struct worker *worker, uint32_t ring, size_t count)
@@ -174,6 +176,17 @@ static void take(struct worker *worker, uint32_t ring, size_t count)
 	progress_ring(worker->progress, ring);
 	if (!worker->moves || worker->moved[worker->moves - 1] != ring)
 		worker->moved[worker->moves++] = ring;
+}
+
+/*
+ * Whether the ring gets its room back now: a commit writes each series that changed, whole, which is
+ * to cost little beside the records that it is for.
+ */
+static bool commit_due(const struct drain *drain)
+{
+	uint64_t changed = drain->table->changed.count;
+
+	return drain->taken - drain->committed >= changed * RECORDS_A_SERIES;
 }
 
 /* Take what a ring had when it was first looked at. */
@@ -185,8 +198,8 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 	if (journal_stuck(drain->journal) || progress_room_ring(worker->progress, ring))
 		return -ENOSPC; /* it folds, until there is room to note what is taken */
 	for (int batches = 0; left && (drain->all || batches < BATCHES_A_PASS); batches++) {
-		ssize_t count = kvtap_reader_fetch(worker->reader, &why, ring, drain->batch, BATCH,
-						   &pending);
+		ssize_t count = kvtap_reader_fetch(worker->reader, &why, ring, drain->batch.record,
+						   BATCH_RECORDS, &pending);
 
 		if (count < 0)
 			return judge(drain, worker, (int)count, why);
@@ -196,10 +209,10 @@ static int drain_ring(struct drain *drain, struct worker *worker, uint32_t ring)
 		}
 		if (count == 0)
 			break;
-		size_t reduced = (size_t)count;
+		uint32_t reduced = (uint32_t)count;
 		int rc = reduce_batch(drain, worker, ring, &reduced);
 		take(worker, ring, reduced);
-		if (!rc && reduced == BATCH) /* a busy ring needs its room back at once */
+		if (!rc && reduced == BATCH_RECORDS && commit_due(drain))
 			rc = commit(drain, worker);
 		if (rc)
 			return rc;
@@ -289,6 +302,8 @@ static int drain_worker(struct drain *drain, struct worker *worker)
 	uint32_t rings = kvtap_reader_rings(worker->reader);
 	int rc = refresh(drain, worker), full = 0;
 
+	if (!rc && !journal_stuck(drain->journal)) /* no longer: of a pass whose commit failed */
+		rc = give_back(drain, worker);
 	for (uint32_t ring = 0; ring < rings && !rc; ring++) {
 		rc = drain_ring(drain, worker, ring);
 		if (!rc)
@@ -464,7 +479,7 @@ bool drain_pass(struct drain *drain, bool all)
 
 	if (journal_stuck(drain->journal))
 		journal_commit(drain->journal);
-	drain->taken = drain->folded = drain->in_flight = 0;
+	drain->taken = drain->committed = drain->folded = drain->in_flight = 0;
 	drain->fill = 0;
 	drain->all = all;
 	for (uint32_t i = 0; i < drain->workers;) {

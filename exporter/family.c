@@ -17,6 +17,7 @@
 #include <urcu/rculfhash.h>
 
 #include "hash.h"
+#include "integer_buckets.h"
 #include "log.h"
 #include "text.h"
 
@@ -108,6 +109,8 @@ static void family_free(struct family *family)
 	free(family->label);
 	for (int i = 0; i < PAGE_FORMATS; i++)
 		gzip_free(&family->block[i].gzip);
+	for (int i = 0; i < NUMBER_DOUBLE; i++)
+		integer_buckets_put(family->integers[i]);
 	free(family->bound);
 	free(family->le_length);
 	free(family->le);
@@ -286,6 +289,16 @@ fail:
 void family_relayout(struct families *families, struct family *family)
 {
 	family->layout = ++families->layout;
+}
+
+bool family_feed(struct family *family, const struct kvtap_cell *cell)
+{
+	enum number_part part = number_part_of(cell);
+
+	if (cell->metric != KVTAP_HISTOGRAM || part == NUMBER_DOUBLE || family->integers[part])
+		return true;
+	family->integers[part] = integer_buckets_get(cell);
+	return family->integers[part];
 }
 
 void family_release(struct families *families, struct family *family)

@@ -21,6 +21,7 @@
 #include "publish.h"
 
 struct cds_lfht;
+struct integer_buckets;
 struct series;
 
 /* How OpenMetrics shows it, where a counter's name is without _total, and more names are taken. */
@@ -46,6 +47,8 @@ struct family {
 	uint64_t layout;      /* another number whenever other lines are printed */
 	uint64_t kept;	      /* the journal's item, 0: none */
 	uint8_t shown;	      /* enum family_shown */
+	/* of a histogram, by enum number_part: of its cells that transfers feed; NULL: none such yet */
+	const struct integer_buckets *integers[NUMBER_DOUBLE];
 	struct page_block block[PAGE_FORMATS];
 };
 
@@ -86,6 +89,8 @@ struct family *family_find(const struct families *families, const char *sample);
 void family_conflict(struct families *families, struct family *family, const char *with);
 /* family_relayout - note that it prints other lines from now on */
 void family_relayout(struct families *families, struct family *family);
+/* family_feed - before transfers are reduced into a cell of it; false: no memory */
+bool family_feed(struct family *family, const struct kvtap_cell *cell);
 /* family_release - a worker that declared it has gone; it added itself to users */
 void family_release(struct families *families, struct family *family);
 /* families_sweep - remove families without series and users; Returns: whether there were any */

@@ -414,6 +414,7 @@ void intervals_reset(struct intervals *intervals)
 			unmake(intervals, engine, engine_bytes(engine));
 		}
 	}
+	sample_pool_turn(&intervals->pool);
 }
 
 void intervals_destroy(struct intervals *intervals)
@@ -421,5 +422,6 @@ void intervals_destroy(struct intervals *intervals)
 	if (!intervals)
 		return;
 	intervals_reset(intervals); /* no target is left, so this frees all */
+	sample_pool_turn(&intervals->pool);
 	free(intervals);
 }

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "columns.h"
 #include "kvtap_reader.h"
 #include "number.h"
 #include "sample.h"
@@ -117,8 +118,13 @@ struct interval_target *interval_open(struct intervals *intervals,
 /* interval_close - what it recorded stays until the interval ends */
 void interval_close(struct interval_target *target);
 
-/* interval_record - one record that was applied to the series of the page, but for its fields */
+/* interval_record - one record to a family that was applied to the series of the page */
 void interval_record(struct interval_target *target, const struct kvtap_record *record);
+/* interval_fields - bit by field: what interval_transfers() has to find in the columns */
+uint32_t interval_fields(const struct interval_target *target, uint8_t status);
+/* interval_transfers - transfers of this status that were applied so, but for interval_add() */
+void interval_transfers(struct interval_target *target, const struct columns *columns,
+			uint8_t status);
 /* interval_fold - the difference of two states of an overflow block that was applied so */
 void interval_fold(struct interval_target *target, const uint64_t *now, const uint64_t *applied);
 
@@ -167,18 +173,17 @@ struct interval_target {
 	struct interval_figure *figure[]; /* [plan->cells]; NULL: none */
 };
 
-/* interval_add - one field of a transfer that was applied to the series of a cell */
+/* interval_add - of so many transfers the sum of a field that was applied to the series of a cell */
 static inline void interval_add(struct interval_target *target, uint32_t cell,
-				enum number_part part, uint64_t value)
+				enum number_part part, number_wide sum, uint32_t records)
 {
 	struct interval_figure *figure = target->figure[cell];
 
 	if (!figure)
 		return;
 	figure->touched = true;
-	figure->count++;
-	figure->sum[part].word[1] += __builtin_add_overflow(figure->sum[part].word[0], value,
-							    &figure->sum[part].word[0]);
+	figure->count += records;
+	number_add(&figure->sum[part], sum);
 }
 
 /* interval_map - which cells tell what of the transfers of a target */

@@ -77,30 +77,53 @@ void interval_map(struct interval_target *target)
 
 /* ---- records ---- */
 
-static void record_transfer(struct interval_target *target, const struct kvtap_record *record)
+/* Whether transfers of this status are told of one by one. */
+static bool is_sampled(const struct interval_target *target, uint8_t status)
+{
+	return target->transfers && target->sampled && (status == KVTAP_OK || target->operation);
+}
+
+uint32_t interval_fields(const struct interval_target *target, uint8_t status)
+{
+	return is_sampled(target, status)
+		       ? 1u << KVTAP_FIELD_DURATION | 1u << KVTAP_FIELD_SUBMIT |
+				 1u << KVTAP_FIELD_BYTES | 1u << KVTAP_FIELD_DESCRIPTORS |
+				 1u << KVTAP_FIELD_FAILED_DESCRIPTORS
+		       : 0;
+}
+
+static void add_samples(struct interval_target *target, const struct columns *columns)
 {
 	struct interval_transfers *transfers = target->transfers;
+	const number_wide *sum = columns->sum;
 
-	if (record->status != KVTAP_OK && !target->operation) {
-		transfers->failed++;
+	transfers->errors += target->error ? columns->records : 0;
+	transfers->duration_ns += sum[KVTAP_FIELD_DURATION];
+	transfers->submit_ns += sum[KVTAP_FIELD_SUBMIT];
+	transfers->bytes += sum[KVTAP_FIELD_BYTES];
+	transfers->descriptors += sum[KVTAP_FIELD_DESCRIPTORS];
+	transfers->failed_descriptors += sum[KVTAP_FIELD_FAILED_DESCRIPTORS];
+	target->rank->records += columns->records;
+	target->rank->bytes += sum[KVTAP_FIELD_BYTES];
+	target->rank->duration_ns += sum[KVTAP_FIELD_DURATION];
+	samples_add(&transfers->samples, &target->intervals->pool,
+		    &(struct sample_columns){ .duration_ns = columns->value[KVTAP_FIELD_DURATION],
+					      .submit_ns = columns->value[KVTAP_FIELD_SUBMIT],
+					      .bytes = columns->value[KVTAP_FIELD_BYTES],
+					      .count = columns->records });
+}
+
+void interval_transfers(struct interval_target *target, const struct columns *columns,
+			uint8_t status)
+{
+	if (!target->transfers)
 		return;
-	}
-	transfers->records++;
-	if (!target->sampled)
-		return;
-	transfers->errors += target->error;
-	transfers->duration_ns += record->duration_ns;
-	transfers->submit_ns += record->submit_ns;
-	transfers->bytes += record->bytes;
-	transfers->descriptors += record->descriptors;
-	transfers->failed_descriptors += record->failed_descriptors;
-	target->rank->records++;
-	target->rank->bytes += record->bytes;
-	target->rank->duration_ns += record->duration_ns;
-	sample_add(&transfers->samples, &target->intervals->pool,
-		   &(struct sample){ .duration_ns = record->duration_ns,
-				     .submit_ns = record->submit_ns,
-				     .bytes = record->bytes });
+	if (status != KVTAP_OK && !target->operation)
+		target->transfers->failed += columns->records;
+	else
+		target->transfers->records += columns->records;
+	if (is_sampled(target, status))
+		add_samples(target, columns);
 }
 
 static void set_gauge(struct interval_figure *figure, double value, uint64_t when_ns)
@@ -129,9 +152,7 @@ static void record_scalar(struct interval_figure *figure, const struct kvtap_rec
 
 void interval_record(struct interval_target *target, const struct kvtap_record *record)
 {
-	if (target->transfers)
-		record_transfer(target, record);
-	else if (record->op != KVTAP_OP_TRANSFER)
+	if (!target->transfers)
 		record_scalar(target->figure[0], record);
 }
 

@@ -120,20 +120,38 @@ static bool add(struct native *native, int32_t key, uint64_t n)
 	return !there;
 }
 
-bool native_observe(struct native *native, double value, uint64_t n)
+/* index: of the finest schema */
+static bool count(struct native *native, int32_t index, bool negative, uint64_t n)
 {
-	double size = fabs(value);
-
-	if (!(size >= NATIVE_ZERO)) {
-		native->zeros += n;
-		return false;
-	}
-	int32_t index = coarsen(fine_index(size), native->coarser);
-	int32_t key = value < 0 ? index - SIDE : index + SIDE;
+	index = coarsen(index, native->coarser);
+	int32_t key = negative ? index - SIDE : index + SIDE;
 	uint32_t at = native->hint[(uint8_t)key];
 	if (at >= native->buckets || native->bucket[at].key != key)
 		return add(native, key, n);
 	native->bucket[at].count += n;
+	return false;
+}
+
+bool native_observe(struct native *native, double value, uint64_t n)
+{
+	double size = fabs(value);
+
+	if (size >= NATIVE_ZERO)
+		return count(native, fine_index(size), value < 0, n);
+	native->zeros += n;
+	return false;
+}
+
+int32_t native_place(double value)
+{
+	return value >= NATIVE_ZERO ? fine_index(value) : NATIVE_NOWHERE;
+}
+
+bool native_observe_at(struct native *native, int32_t place, uint64_t n)
+{
+	if (place != NATIVE_NOWHERE)
+		return count(native, place, false, n);
+	native->zeros += n;
 	return false;
 }
 

@@ -40,6 +40,12 @@ void native_init(struct native *native);
 /* native_observe - count n times; returns whether buckets came or were joined */
 bool native_observe(struct native *native, double value, uint64_t n);
 
+/* native_observe_at - the same for a bucket of the finest schema, which native_place() tells */
+bool native_observe_at(struct native *native, int32_t place, uint64_t n);
+/* native_place - where a value above 0 belongs; NATIVE_NOWHERE: it counts as zero */
+int32_t native_place(double value);
+#define NATIVE_NOWHERE INT16_MIN /* less than all places, as they all fit into 16 bits */
+
 static inline int native_schema(const struct native *native)
 {
 	return NATIVE_SCHEMA_MAX - native->coarser;

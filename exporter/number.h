@@ -36,6 +36,15 @@ static inline number_wide number_whole(const uint64_t word[2])
 	return (number_wide)word[1] << 64 | word[0];
 }
 
+/* number_add - to such a sum */
+static inline void number_add(struct kvtap_sum *sum, number_wide more)
+{
+	number_wide whole = number_whole(sum->word) + more;
+
+	sum->word[0] = (uint64_t)whole;
+	sum->word[1] = (uint64_t)(whole >> 64);
+}
+
 /* number_part_of - which part the values of a cell add to */
 static inline enum number_part number_part_of(const struct kvtap_cell *cell)
 {

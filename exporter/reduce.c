@@ -23,63 +23,6 @@ static double as_double(uint64_t word)
 	return value;
 }
 
-/* Why a cell has no series. */
-static enum refusal absent(const struct reduce_target *target, uint32_t cell)
-{
-	return target->over_budget >> cell & 1 ? REFUSE_BUDGET : REFUSE_CONFLICT;
-}
-
-/*
- * Something was recorded into it; the first time it may add lines to the page. A child adds them
- * when its parent is computed.
- */
-static void see(struct series_table *table, struct series *series)
-{
-	if (!series->seen && series->family->lazy && !series->gauge.parent)
-		family_relayout(&table->families, series->family);
-	series->seen = true;
-	series_touch(table, series);
-}
-
-static void observe(const struct kvtap_cell *cell, struct series *series,
-		    const struct kvtap_record *record, uint64_t value)
-{
-	uint32_t bucket = kvtap_cell_bucket(cell, value);
-	double exposed = (double)value;
-
-	if (number_part_of(cell) == NUMBER_NANOSECONDS)
-		exposed /= 1e9;
-	series->bucket[bucket]++;
-	series_observe(series, exposed, 1);
-	exemplar_offer(series->exemplars, record, exposed, bucket);
-}
-
-static enum refusal reduce_transfer(const struct reduce_target *target,
-				    const struct kvtap_record *record)
-{
-	enum refusal refusal = REFUSE_NONE;
-
-	for (uint32_t i = 0; i < target->plan->cells; i++) {
-		const struct kvtap_cell *cell = &target->plan->cell[i];
-		struct series *series = target->cell[i];
-
-		if (!kvtap_cell_takes(cell, record->status))
-			continue;
-		if (!series) {
-			refusal = absent(target, i);
-			continue;
-		}
-		uint64_t value = kvtap_field_value(record, cell->field);
-		kvtap_sum_add(&series->sum[number_part_of(cell)], value);
-		if (target->interval)
-			interval_add(target->interval, i, number_part_of(cell), value);
-		if (cell->metric == KVTAP_HISTOGRAM)
-			observe(cell, series, record, value);
-		see(target->table, series);
-	}
-	return refusal;
-}
-
 static bool sum_add(struct kvtap_sum *sum, double value)
 {
 	struct kvtap_sum next = *sum;
@@ -103,7 +46,7 @@ static void gauge_set(struct series_table *table, struct series *series, double 
 		return;
 	series->value = value;
 	series->value_ns = when_ns;
-	see(table, series);
+	reduce_see(table, series);
 }
 
 static enum refusal reduce_scalar(const struct reduce_target *target,
@@ -124,28 +67,37 @@ static enum refusal reduce_scalar(const struct reduce_target *target,
 		series->bucket[kvtap_cell_bucket_double(cell, value)]++;
 		series_observe(series, value, 1);
 	}
-	see(target->table, series);
+	reduce_see(target->table, series);
 	return REFUSE_NONE;
 }
 
-enum refusal reduce_record(const struct reduce_target *target, const struct kvtap_record *record,
-			   uint64_t position)
+static void reduce_scalars(const struct reduce_target *target, const struct reduce_run *run,
+			   uint64_t refused[REFUSALS_COUNT])
 {
-	if (record->sequence != (uint16_t)position)
-		return REFUSE_SEQUENCE;
-	if (!target)
-		return REFUSE_SERIES;
-	if (record->op != target->plan->op)
-		return REFUSE_OPERATION;
-	enum refusal refusal = record->op == KVTAP_OP_TRANSFER ? reduce_transfer(target, record)
-			       : !target->cell[0]	       ? absent(target, 0)
-							       : reduce_scalar(target, record);
-	if (refusal == REFUSE_VALUE)
-		return refusal;
-	target->table->other_records += target->other;
-	if (target->interval)
-		interval_record(target->interval, record);
-	return refusal;
+	for (uint32_t i = 0; i < run->records; i++) {
+		const struct kvtap_record *record = &run->record[run->order ? run->order[i] : i];
+		enum refusal refusal =
+			target->cell[0] ? reduce_scalar(target, record) : reduce_absent(target, 0);
+
+		refused[refusal]++;
+		if (refusal == REFUSE_VALUE)
+			continue;
+		target->table->other_records += target->other;
+		if (target->interval)
+			interval_record(target->interval, record);
+	}
+}
+
+void reduce_run(const struct reduce_target *target, const struct reduce_run *run,
+		uint64_t refused[REFUSALS_COUNT])
+{
+	if (target->plan->op != KVTAP_OP_TRANSFER) {
+		reduce_scalars(target, run, refused);
+		return;
+	}
+	refused[reduce_transfers(target, run)] += run->records;
+	if (target->other)
+		target->table->other_records += run->records;
 }
 
 static bool grew(const uint64_t *now, const uint64_t *before)
@@ -218,7 +170,7 @@ static void cell_advance(struct series_table *table, const struct kvtap_cell *ce
 	}
 	/* of a cell that only some records feed, an unmoved sum doesn't say that one came */
 	if (moved || cell->when == KVTAP_WHEN_ALWAYS || !cell->field)
-		see(table, series);
+		reduce_see(table, series);
 }
 
 enum refusal reduce_block(const struct reduce_target *target, const uint64_t *now,
@@ -240,7 +192,7 @@ enum refusal reduce_block(const struct reduce_target *target, const uint64_t *no
 		if (target->cell[i])
 			cell_advance(target->table, &plan->cell[i], target->cell[i], now, applied);
 		else
-			refusal = absent(target, i);
+			refusal = reduce_absent(target, i);
 	}
 	return refusal;
 }

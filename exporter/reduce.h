@@ -39,19 +39,30 @@ struct reduce_target {
 	uint32_t over_budget;
 	bool other;			  /* a cell is a series "other" */
 	struct interval_target *interval; /* of its connectors; NULL: it has none */
+	/* batch.c's: the last run of this series in the batch of that number */
+	uint64_t batch;
+	uint32_t run;
 };
 
+/* Records of one series and one status, in order, which have the op of its plan. */
+struct reduce_run {
+	const struct kvtap_record *record;
+	const uint16_t *order; /* [records] which of record they are; NULL: one after the other */
+	uint32_t records;      /* up to REDUCE_RUN_MAX */
+};
+
+#define REDUCE_RUN_MAX 1024
+
 /**
- * reduce_record - apply one record
- * @target:   of its series; NULL if that is unknown
- * @position: index in its ring
+ * reduce_run - apply them, each as if it were alone
+ * @target:  of their series
+ * @refused: how many came to what is added: to NONE, or why nothing was applied; with CONFLICT and
+ *           BUDGET what could be applied was
  *
  * Records of a target with a series "other" are counted in table->other_records.
- * Returns: REFUSE_NONE or why nothing was applied; with CONFLICT and BUDGET what could be applied
- * was.
  */
-enum refusal reduce_record(const struct reduce_target *target, const struct kvtap_record *record,
-			   uint64_t position);
+void reduce_run(const struct reduce_target *target, const struct reduce_run *run,
+		uint64_t refused[REFUSALS_COUNT]);
 
 /**
  * reduce_block - apply the difference of two states of an overflow block
@@ -63,5 +74,28 @@ enum refusal reduce_record(const struct reduce_target *target, const struct kvta
  */
 enum refusal reduce_block(const struct reduce_target *target, const uint64_t *now,
 			  const uint64_t *applied);
+
+/* ---- between the files of reduce ---------------------------------------------------------- */
+
+/* reduce_transfers - as reduce_run, of transfers, which all come to the same */
+enum refusal reduce_transfers(const struct reduce_target *target, const struct reduce_run *run);
+
+/* reduce_absent - why a cell has no series */
+static inline enum refusal reduce_absent(const struct reduce_target *target, uint32_t cell)
+{
+	return target->over_budget >> cell & 1 ? REFUSE_BUDGET : REFUSE_CONFLICT;
+}
+
+/*
+ * reduce_see - something was recorded into it; the first time it may add lines to the page. A child
+ * adds them when its parent is computed.
+ */
+static inline void reduce_see(struct series_table *table, struct series *series)
+{
+	if (!series->seen && series->family->lazy && !series->gauge.parent)
+		family_relayout(&table->families, series->family);
+	series->seen = true;
+	series_touch(table, series);
+}
 
 #endif

@@ -56,6 +56,16 @@ static uint64_t time_of(const struct sample *sample, enum sample_time time)
 
 /* ---- what comes ---- */
 
+static struct sample_chunk *make_chunk(struct sample_pool *pool, size_t room)
+{
+	struct sample_chunk *spare = pool->spare;
+
+	if (room != CHUNK_MAX || !spare)
+		return malloc(sizeof(*spare) + room * sizeof(struct sample));
+	pool->spare = spare->next;
+	return spare;
+}
+
 static struct sample_chunk *grow(struct samples *samples, struct sample_pool *pool)
 {
 	size_t eighth = (size_t)samples->count / 8; /* see SAMPLE_LIMIT */
@@ -63,8 +73,7 @@ static struct sample_chunk *grow(struct samples *samples, struct sample_pool *po
 
 	if (room > pool->limit - pool->used)
 		room = pool->limit - pool->used;
-	struct sample_chunk *chunk =
-		room ? malloc(sizeof(*chunk) + room * sizeof(struct sample)) : NULL;
+	struct sample_chunk *chunk = room ? make_chunk(pool, room) : NULL;
 	if (!chunk)
 		return NULL;
 	*chunk = (struct sample_chunk){ .room = (uint32_t)room };
@@ -77,23 +86,59 @@ static struct sample_chunk *grow(struct samples *samples, struct sample_pool *po
 	return chunk;
 }
 
-static void count_in_table(struct samples *samples, struct sample_pool *pool,
-			   const struct sample *sample)
+static void count_times(uint64_t *bucket, const uint64_t *ns, uint32_t count)
 {
+	for (uint32_t i = 0; i < count; i++)
+		bucket[bucket_of(ns[i])]++;
+}
+
+static void count_in_table(struct samples *samples, struct sample_pool *pool,
+			   const struct sample_columns *columns, uint32_t from)
+{
+	uint32_t count = columns->count - from;
+
 	if (!samples->table && pool->tables < TABLES_MAX) {
 		samples->table = calloc(1, sizeof(*samples->table));
 		pool->tables += samples->table != NULL;
 	}
-	for (int time = 0; samples->table && time < SAMPLE_TIMES; time++)
-		samples->table->bucket[time][bucket_of(time_of(sample, time))]++;
+	if (!samples->table)
+		return;
+	count_times(samples->table->bucket[SAMPLE_DURATION], columns->duration_ns + from, count);
+	count_times(samples->table->bucket[SAMPLE_SUBMIT], columns->submit_ns + from, count);
 }
 
-void sample_grow(struct samples *samples, struct sample_pool *pool, const struct sample *sample)
+/* As many as the last chunk has room for; returns up to where. */
+static uint32_t fill_chunk(struct samples *samples, const struct sample_columns *columns,
+			   uint32_t from)
 {
-	if (grow(samples, pool))
-		sample_add(samples, pool, sample);
-	else
-		count_in_table(samples, pool, sample);
+	struct sample_chunk *chunk = samples->last;
+	uint32_t room = chunk ? chunk->room - chunk->used : 0, left = columns->count - from;
+	uint32_t to = from + (left < room ? left : room);
+
+	if (from == to)
+		return to;
+	struct sample *sample = &chunk->sample[chunk->used];
+	samples->count += to - from;
+	chunk->used += to - from;
+	for (; from < to; from++)
+		*sample++ = (struct sample){ .duration_ns = columns->duration_ns[from],
+					     .submit_ns = columns->submit_ns[from],
+					     .bytes = columns->bytes[from] };
+	return to;
+}
+
+void samples_add(struct samples *samples, struct sample_pool *pool,
+		 const struct sample_columns *columns)
+{
+	uint32_t at = fill_chunk(samples, columns, 0);
+
+	while (at < columns->count) {
+		if (!grow(samples, pool)) {
+			count_in_table(samples, pool, columns, at);
+			return;
+		}
+		at = fill_chunk(samples, columns, at);
+	}
 }
 
 /* Where a range is among those in order, or would be. */
@@ -153,7 +198,12 @@ void sample_reset(struct samples *samples, struct sample_pool *pool)
 		struct sample_chunk *next = chunk->next;
 
 		pool->used -= chunk->room;
-		free(chunk);
+		if (chunk->room == CHUNK_MAX) {
+			chunk->next = pool->ended;
+			pool->ended = chunk;
+		} else {
+			free(chunk);
+		}
 		chunk = next;
 	}
 	pool->tables -= samples->table != NULL;
@@ -163,6 +213,16 @@ void sample_reset(struct samples *samples, struct sample_pool *pool)
 		free(samples->folded[time].range);
 	}
 	*samples = (struct samples){ 0 };
+}
+
+void sample_pool_turn(struct sample_pool *pool)
+{
+	for (struct sample_chunk *chunk = pool->spare, *next; chunk; chunk = next) {
+		next = chunk->next;
+		free(chunk);
+	}
+	pool->spare = pool->ended;
+	pool->ended = NULL;
 }
 
 /* ---- what was there ---- */

@@ -28,11 +28,15 @@ enum sample_time { SAMPLE_DURATION, SAMPLE_SUBMIT, SAMPLE_TIMES };
 /* Of the exporter's pool: 2^20 that are kept, and an eighth for chunks that aren't full; 27 MiB. */
 #define SAMPLE_LIMIT ((1u << 20) + (1u << 17))
 
+struct sample_chunk;
+
 struct sample_pool {
 	size_t limit;	 /* samples in all */
 	size_t used;	 /* samples for which there is or was room in this interval */
 	unsigned tables; /* of buckets that exist */
 	uint32_t ranges; /* for which there is room */
+	/* full-sized chunks of the last interval and of this one: memory that needs no page fault */
+	struct sample_chunk *spare, *ended;
 };
 
 struct sample_chunk {
@@ -55,26 +59,22 @@ struct samples {
 	struct sample_ranges folded[SAMPLE_TIMES];
 };
 
-/* sample_grow - sample_add() where a chunk ends */
-void sample_grow(struct samples *samples, struct sample_pool *pool, const struct sample *sample);
-/* sample_add - one record; without room and memory it is one of which nothing is there */
-static inline void sample_add(struct samples *samples, struct sample_pool *pool,
-			      const struct sample *sample)
-{
-	struct sample_chunk *chunk = samples->last;
+/* Of records that came one after the other. */
+struct sample_columns {
+	const uint64_t *duration_ns, *submit_ns, *bytes; /* [count] */
+	uint32_t count;
+};
 
-	if (chunk && chunk->used < chunk->room) {
-		chunk->sample[chunk->used++] = *sample;
-		samples->count++;
-	} else {
-		sample_grow(samples, pool, sample);
-	}
-}
-/* sample_fold - so many records with a time above low and up to high, in seconds; as sample_add */
+/* samples_add - all of them; without room and memory they are some of which nothing is there */
+void samples_add(struct samples *samples, struct sample_pool *pool,
+		 const struct sample_columns *columns);
+/* sample_fold - so many records with a time above low and up to high, in seconds; as samples_add */
 void sample_fold(struct samples *samples, struct sample_pool *pool, enum sample_time time,
 		 double low, double high, uint64_t records);
 /* sample_reset - give all back */
 void sample_reset(struct samples *samples, struct sample_pool *pool);
+/* sample_pool_turn - all were reset: what the interval used is there for the next, the rest is freed */
+void sample_pool_turn(struct sample_pool *pool);
 
 /*
  * sample_seconds - a time of each sample, in order; sample_mib - its bytes in units of 2^20

@@ -20,7 +20,7 @@
 
 #define MAGIC "\x89KVTST\r\n"
 #define GENERATION_BITS 47 /* a commit each nanosecond, for a day and a half; one less than fit */
-#define VERSION 1	   /* of this file's layout, and of what items mean to the journal */
+#define VERSION 2	   /* of this file's layout, and of what items mean to the journal */
 
 static bool check_slot(const struct state *state, uint64_t item, struct state_slot *slot)
 {

@@ -165,6 +165,8 @@ static int find_cell(struct worker *worker, struct series_table *table,
 		table->refused += family->over_budget;
 		return family->over_budget ? -ENOSPC : -EEXIST;
 	}
+	if (!family_feed(family->family, &view->plan->cell[cell]))
+		return -ENOMEM;
 	for (uint32_t i = 0; i < declared->labels; i++)
 		labels[constants + i] = (struct series_label){ declared->label[i], value[i] };
 	return find_series(worker, table, family->family, labels, constants + declared->labels,
@@ -237,7 +239,7 @@ int worker_refresh(struct worker *worker, enum kvtap_reject *why, struct series_
 	return rc ? rc : take_series(worker, table);
 }
 
-const struct reduce_target *worker_target(const struct worker *worker, uint32_t series)
+struct reduce_target *worker_target(const struct worker *worker, uint32_t series)
 {
 	return series - 1 < worker->targets ? &worker->target[series - 1] : NULL;
 }

@@ -56,6 +56,6 @@ void worker_end(struct worker *worker, struct series_table *table);
 int worker_refresh(struct worker *worker, enum kvtap_reject *why, struct series_table *table);
 
 /* worker_target - what a series id stands for; NULL: not declared when it was last refreshed */
-const struct reduce_target *worker_target(const struct worker *worker, uint32_t series);
+struct reduce_target *worker_target(const struct worker *worker, uint32_t series);
 
 #endif

@@ -55,6 +55,7 @@ static void add_cell(struct fixture *f, const char *name, struct kvtap_cell cell
 	cell.word = f->plan.words;
 	f->plan.words += cell.metric == KVTAP_HISTOGRAM ? 3 + cell.bounds : 2;
 	f->cell[f->plan.cells] = series(f, name, cell.metric, cell.bound, (uint16_t)cell.bounds);
+	CHECK(family_feed(f->cell[f->plan.cells]->family, &cell));
 	f->plan.cell[f->plan.cells++] = cell;
 }
 
@@ -88,11 +89,23 @@ static void begin_scalar(struct fixture *f, uint8_t op, uint8_t metric)
 				      .limit = size_limits });
 }
 
+/* What one record came to. */
+static enum refusal reduce(struct fixture *f, const struct kvtap_record *record)
+{
+	uint64_t refused[REFUSALS_COUNT] = { 0 };
+	enum refusal refusal = REFUSE_NONE;
+
+	reduce_run(&f->target, &(struct reduce_run){ .record = record, .records = 1 }, refused);
+	while (!refused[refusal])
+		refusal++;
+	return refusal;
+}
+
 static enum refusal scalar(struct fixture *f, double value, uint64_t end_ns)
 {
 	struct kvtap_record record = { .op = f->plan.op, .end_ns = end_ns, .value = value };
 
-	return reduce_record(&f->target, &record, 0);
+	return reduce(f, &record);
 }
 
 static const char *total(const struct series *of)
@@ -111,49 +124,18 @@ TEST(reduce_transfer_feeds_the_families_of_its_status)
 				       .bytes = 1 << 20 };
 
 	begin_transfer(&f);
-	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_NONE);
+	CHECK_EQ(reduce(&f, &record), REFUSE_NONE);
 	record.duration_ns = 1000001;
-	CHECK_EQ(reduce_record(&f.target, &record, 1 << 16), REFUSE_NONE);
+	CHECK_EQ(reduce(&f, &record), REFUSE_NONE);
 	CHECK(!f.cell[2]->seen);
 	record.status = 3;
-	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_NONE);
+	CHECK_EQ(reduce(&f, &record), REFUSE_NONE);
 	CHECK_EQ(f.cell[0]->bucket[0], 1);
 	CHECK_EQ(f.cell[0]->bucket[1], 1);
 	CHECK_EQ(f.cell[0]->bucket[2], 0);
 	CHECK_STR(total(f.cell[0]), "0.002000001");
 	CHECK_STR(total(f.cell[1]), "2097152");
 	CHECK_STR(total(f.cell[2]), "1");
-	series_table_free(&f.table);
-}
-
-TEST(reduce_record_refuses_what_does_not_belong_there)
-{
-	struct fixture f;
-	struct kvtap_record record = { .op = KVTAP_OP_TRANSFER, .sequence = 7, .bytes = 1 };
-
-	begin_transfer(&f);
-	CHECK_EQ(reduce_record(&f.target, &record, 8), REFUSE_SEQUENCE);
-	CHECK_EQ(reduce_record(NULL, &record, 7), REFUSE_SERIES);
-	record.op = KVTAP_OP_ADD;
-	CHECK_EQ(reduce_record(&f.target, &record, 7), REFUSE_OPERATION);
-	record.op = 0;
-	CHECK_EQ(reduce_record(&f.target, &record, 7), REFUSE_OPERATION);
-	for (int i = 0; i < 3; i++) {
-		CHECK(!f.cell[i]->seen);
-		CHECK_STR(total(f.cell[i]), "0");
-	}
-	series_table_free(&f.table);
-}
-
-TEST(reduce_record_compares_the_low_bits_of_the_position)
-{
-	struct fixture f;
-	struct kvtap_record record = { .op = KVTAP_OP_TRANSFER, .sequence = 0xffff, .bytes = 1 };
-
-	begin_transfer(&f);
-	CHECK_EQ(reduce_record(&f.target, &record, 0xabcdffff), REFUSE_NONE);
-	record.sequence = 0;
-	CHECK_EQ(reduce_record(&f.target, &record, 0xabce0000), REFUSE_NONE);
 	series_table_free(&f.table);
 }
 
@@ -164,7 +146,7 @@ TEST(reduce_transfer_feeds_the_others_when_one_family_conflicts)
 
 	begin_transfer(&f);
 	f.cell[0] = NULL;
-	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_CONFLICT);
+	CHECK_EQ(reduce(&f, &record), REFUSE_CONFLICT);
 	CHECK_STR(total(f.cell[1]), "5");
 	series_table_free(&f.table);
 }
@@ -179,7 +161,7 @@ TEST(reduce_tells_a_family_without_room_from_one_that_conflicts)
 	begin_transfer(&f);
 	f.cell[0] = NULL;
 	f.target.over_budget = 1;
-	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_BUDGET);
+	CHECK_EQ(reduce(&f, &record), REFUSE_BUDGET);
 	CHECK_EQ(reduce_block(&f.target, now, before), REFUSE_BUDGET);
 	CHECK_STR(total(f.cell[1]), "12");
 	series_table_free(&f.table);
@@ -384,10 +366,10 @@ TEST(reduce_transfer_feeds_native_buckets_and_the_exemplar)
 	};
 
 	begin_transfer(&f);
-	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_NONE);
+	CHECK_EQ(reduce(&f, &record), REFUSE_NONE);
 	record.duration_ns++;
 	record.request_id = 0;
-	CHECK_EQ(reduce_record(&f.target, &record, 0), REFUSE_NONE);
+	CHECK_EQ(reduce(&f, &record), REFUSE_NONE);
 	const struct native *native = f.cell[0]->native;
 	CHECK_EQ(native->buckets, 2); /* half a second, and more than that */
 	CHECK_EQ(native_index(&native->bucket[0]), -8);

@@ -10,9 +10,20 @@
 static struct samples samples;
 static struct sample_pool pool;
 
+static void add_to(struct samples *list, uint64_t ns)
+{
+	const uint64_t bytes = 0, submit_ns = ns / 2;
+
+	samples_add(list, &pool,
+		    &(struct sample_columns){ .duration_ns = &ns,
+					      .submit_ns = &submit_ns,
+					      .bytes = &bytes,
+					      .count = 1 });
+}
+
 static void add(uint64_t ns)
 {
-	sample_add(&samples, &pool, &(struct sample){ .duration_ns = ns, .submit_ns = ns / 2 });
+	add_to(&samples, ns);
 }
 
 /* The ranges of all durations, whose counts have to add up. */
@@ -116,7 +127,7 @@ TEST(sample_limit_is_a_million_however_many_lists_they_are_in)
 	pool.limit = SAMPLE_LIMIT;
 	for (uint32_t i = 0; i < EACH; i++)
 		for (uint32_t k = 0; k < LISTS; k++)
-			sample_add(&list[k], &pool, &(struct sample){ .duration_ns = i });
+			add_to(&list[k], i);
 	for (uint32_t k = 0; k < LISTS; k++) {
 		CHECK_EQ(list[k].count, EACH);
 		sample_reset(&list[k], &pool);
@@ -143,12 +154,11 @@ TEST(sample_tables_are_64_at_most_and_without_one_a_time_is_not_known)
 {
 	enum { LISTS = 65 };
 	static struct samples list[LISTS];
-	const struct sample sample = { .duration_ns = 5000 };
 	size_t count;
 
 	pool.limit = 0;
 	for (int i = 0; i < LISTS; i++)
-		sample_add(&list[i], &pool, &sample);
+		add_to(&list[i], 5000);
 	CHECK_EQ(pool.tables, 64);
 	for (int i = LISTS - 2; i < LISTS; i++) {
 		struct statistic_range *range = sample_ranges(&list[i], SAMPLE_DURATION, 1, &count);
@@ -161,4 +171,42 @@ TEST(sample_tables_are_64_at_most_and_without_one_a_time_is_not_known)
 	for (int i = 0; i < LISTS; i++)
 		sample_reset(&list[i], &pool);
 	CHECK_EQ(pool.tables, 0);
+}
+
+/* So many that the last chunks are of the full size. */
+static void add_many(uint32_t records)
+{
+	for (uint32_t i = 0; i < records; i++)
+		add(i);
+}
+
+static uint32_t spares(void)
+{
+	uint32_t count = 0;
+
+	for (const struct sample_chunk *chunk = pool.spare; chunk; chunk = chunk->next)
+		count++;
+	return count;
+}
+
+TEST(sample_chunks_are_there_for_the_next_interval_and_not_for_the_one_after)
+{
+	pool.limit = SAMPLE_LIMIT;
+	add_many(20000);
+	sample_reset(&samples, &pool);
+	sample_pool_turn(&pool);
+	uint32_t first = spares();
+	CHECK(first > 2);
+	add_many(20000);
+	CHECK_EQ(spares(), 0);
+	sample_reset(&samples, &pool);
+	sample_pool_turn(&pool);
+	CHECK_EQ(spares(), first);
+	add_many(9000);
+	sample_reset(&samples, &pool);
+	sample_pool_turn(&pool);
+	CHECK(spares() < first);
+	sample_pool_turn(&pool);
+	CHECK_EQ(spares(), 0);
+	CHECK_EQ(pool.used, 0);
 }
