@@ -102,9 +102,9 @@ static void time_publications(const char *mode, struct fixture *fixture, uint32_
 					.value = bench_percentile(&samples, 50),
 					.limit = bar_ms },
 		   1);
-	print_check(fixture,
-		    fixture->table.count *
-			    (fixture->family->metric == KVTAP_HISTOGRAM ? FIXTURE_BOUNDS + 3ull : 1));
+	print_check(fixture, fixture->table.count * (fixture->family->metric == KVTAP_HISTOGRAM
+							     ? FIXTURE_BOUNDS + 3ull
+							     : 1));
 	bench_samples_free(&samples);
 	bench_samples_free(&cpu);
 }

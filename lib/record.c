@@ -206,7 +206,9 @@ static inline void copy_pair(void *to, const uint64_t *low, const uint64_t *high
 #endif
 }
 
-static inline void copy_halves(void *to, const uint32_t *low, const uint32_t *high,
+typedef uint32_t __attribute__((may_alias)) half_word;
+
+static inline void copy_halves(void *to, const half_word *low, const half_word *high,
 			       const uint64_t *second)
 {
 #ifdef __x86_64__
@@ -231,7 +233,9 @@ static inline void fill_transfer(struct kvtap_record *record, const struct kvtap
 
 	store_pair(&record->series, first, end_ns);
 	copy_pair(&record->duration_ns, &transfer->duration_ns, &transfer->submit_ns);
-	copy_pair(&record->queue_ns, &transfer->queue_ns, &transfer->bytes);
+	/* gcc clears what a literal doesn't name by 16 bytes, two of which meet inside queue_ns */
+	const half_word *queue = (const half_word *)&transfer->queue_ns;
+	copy_halves(&record->queue_ns, &queue[0], &queue[1], &transfer->bytes);
 	copy_halves(&record->descriptors, &transfer->descriptors, &transfer->failed_descriptors,
 		    &transfer->request_id);
 }

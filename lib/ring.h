@@ -139,22 +139,21 @@ static inline bool kvtap_ring_leave(struct kvtap_ring *ring)
 
 /*
  * The reader's core has the lines of the slots since it copied them. Asking for one some records
- * ahead hides most of the time that it takes to come back. At the end of the ring this asks for
- * lines of the arena, which costs nothing but the first slots' wait.
+ * ahead hides most of the time that it takes to come back, however far that core is.
  */
-#define KVTAP_RING_AHEAD 8
+#define KVTAP_RING_AHEAD 64
 
 static inline struct kvtap_record *kvtap_ring_slot_of(struct kvtap_record *records, uint64_t mask,
 						      uint64_t index)
 {
-	struct kvtap_record *slot = &records[index & mask];
+	struct kvtap_record *ahead = &records[(index + KVTAP_RING_AHEAD) & mask];
 
 #ifdef __x86_64__
-	__asm__ volatile("prefetchw %0" : : "m"(slot[KVTAP_RING_AHEAD])); /* or a no-op */
+	__asm__ volatile("prefetchw %0" : : "m"(*ahead)); /* or a no-op */
 #else
-	__builtin_prefetch(slot + KVTAP_RING_AHEAD, 1);
+	__builtin_prefetch(ahead, 1);
 #endif
-	return slot;
+	return &records[index & mask];
 }
 
 static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring, uint64_t index)
