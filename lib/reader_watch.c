@@ -81,10 +81,12 @@ struct look_at_worker {
 static bool ring_quiet(const struct kvtap_ring_header *ring, const struct kvtap_reader_ring *own)
 {
 	/* w; no branch between them, so that none waits for another */
-	return (kvtap_load_acquire(&ring->head) == own->tail) &
-	       (kvtap_load_acquire(&ring->fold_sequence) == own->folds_read) &
-	       (kvtap_load_acquire(&ring->lost_records) == own->lost) &
-	       (kvtap_load_acquire(&ring->refused_records) == own->refused);
+	uint64_t moved = kvtap_load_acquire(&ring->head) ^ own->tail;
+
+	moved |= kvtap_load_acquire(&ring->fold_sequence) ^ own->folds_read;
+	moved |= kvtap_load_acquire(&ring->lost_records) ^ own->lost;
+	moved |= kvtap_load_acquire(&ring->refused_records) ^ own->refused;
+	return !moved;
 }
 
 static void look_at_worker(void *arg)
