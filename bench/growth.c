@@ -32,7 +32,7 @@ static void print_figure(const struct growth *growth, const char *percentile, do
 	printf(cost < 1000 ? " %s_%s=%.4g" : " %s_%s=%.0f", growth->figure, percentile, cost);
 }
 
-bool growth_end(struct growth *growth)
+int growth_end(struct growth *growth)
 {
 	for (size_t i = 0; i < growth->sizes; i++) {
 		struct bench_samples *cost = &growth->cost[i];

@@ -37,8 +37,8 @@ struct growth {
 	}
 
 void growth_add(struct growth *growth, size_t index, double cost);
-/* growth_end - print a line for each size and one with the slope; Returns: whether it is wrong */
-bool growth_end(struct growth *growth);
+/* growth_end - print a line for each size and one with the slope; Returns: 0, or 1: it is wrong */
+int growth_end(struct growth *growth);
 
 /* Each prints its lines and returns whether counts did not balance. */
 
