@@ -27,7 +27,8 @@
  *   Signals    the calls that record are async-signal-safe once the thread has its ring (in a fork
  *              child: once it has recorded there); a handler that interrupts a record on its own
  *              thread parks up to 8 records, which that record publishes when it ends; more are
- *              lost and counted. A handler must return, not jump. The other calls are not safe.
+ *              lost and counted. A handler must return, not jump, and not return in a child that
+ *              it forked inside a record. The other calls are not safe.
  *   fork       a child without exec records into a segment of its own, made by its first call that
  *              needs one; handles and series stay valid in it. vfork: no kvtap call in the child.
  *   exec       the new program has nothing of the tap; the exporter takes the process for gone.
@@ -70,10 +71,10 @@ enum kvtap_clock {
 	/*
 	 * The CPU's counter (rdtsc), calibrated to it when the tap is opened and about each second,
 	 * by the thread that notices. Where the counter is not invariant, or the kernel's own
-	 * clocksource is not "tsc", as MONOTONIC. The two differ by less than 1.01 ms in the worst
-	 * case, which is that the kernel slews its clock by all it may, and by some microseconds
-	 * otherwise; times of one thread may go back by that much. If they once differ by more, as
-	 * after a suspend, the process is as with MONOTONIC from then on.
+	 * clocksource is not "tsc", as MONOTONIC. The two differ by at most 1.01 ms, which takes a
+	 * kernel that slews its clock by all it may. A counter that jumps, as in a virtual machine that
+	 * moved, is noticed within a second, and the process is as with MONOTONIC from then on. Times
+	 * of one thread don't go back.
 	 * What forbids the counter (PR_SET_TSC, strict seccomp) forbids the vDSO's clock too.
 	 */
 	KVTAP_CLOCK_TSC = 1,

@@ -99,9 +99,10 @@ static void take(struct kvtap_calibration *clock, uint64_t ticks, uint64_t ns)
 		set_point(clock, ticks, ns);
 		return;
 	}
-	if (!rate && elapsed_ns < KVTAP_CLOCK_FIRST_NS)
+	/* also a point that was read before the last one was, and lost the race to be set */
+	if ((int64_t)elapsed_ns < KVTAP_CLOCK_FIRST_NS)
 		return;
-	if ((int64_t)passed <= 0 ||
+	if ((int64_t)passed <= 0 || scale(elapsed_ns, 1ull << 32, passed) == 0 ||
 	    (rate && !agrees(extrapolate(last_ns, passed, rate), ns, elapsed_ns))) {
 		turn_off(clock);
 		return;

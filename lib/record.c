@@ -37,9 +37,18 @@ static _Thread_local struct {
 	struct kvtap_ring *ring;
 } thread_ring[KVTAP_TAPS_MAX];
 
-static uint64_t now_ns(const struct kvtap_ring *ring)
+/* A new point of the calibration may set it back, but of two values of a gauge the later one stays. */
+static uint64_t now_ns(struct kvtap_ring *ring)
 {
-	return ring->tsc ? kvtap_clock_tsc() : kvtap_clock_monotonic();
+	uint64_t now;
+
+	if (!ring->tsc)
+		return kvtap_clock_monotonic();
+	now = kvtap_clock_tsc();
+	if (kvtap_unlikely(now < ring->now_ns))
+		now = ring->now_ns;
+	ring->now_ns = now;
+	return now;
 }
 
 __attribute__((noinline)) static struct kvtap_ring *first_ring(struct kvtap *tap)
@@ -225,11 +234,18 @@ static inline void copy_halves(void *to, const half_word *low, const half_word *
 #endif
 }
 
-static inline void fill_transfer(struct kvtap_record *record, const struct kvtap_transfer *transfer,
-				 const uint64_t *end_ns, uint64_t index)
+/* What the first word of a transfer's record takes from its place. */
+#define PLACE_ONE (1ull << 48)
+
+static inline uint64_t place_of(uint64_t index)
 {
-	uint64_t first = transfer->series | (uint64_t)transfer->status << 32 |
-			 (uint64_t)KVTAP_OP_TRANSFER << 40 | index << 48;
+	return (uint64_t)KVTAP_OP_TRANSFER << 40 | index * PLACE_ONE;
+}
+
+static inline void fill_transfer(struct kvtap_record *record, const struct kvtap_transfer *transfer,
+				 const uint64_t *end_ns, uint64_t place)
+{
+	uint64_t first = transfer->series | (uint64_t)transfer->status << 32 | place;
 
 	store_pair(&record->series, first, end_ns);
 	copy_pair(&record->duration_ns, &transfer->duration_ns, &transfer->submit_ns);
@@ -261,7 +277,7 @@ transfer_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfer, ui
 {
 	struct kvtap_record record;
 
-	fill_transfer(&record, transfer, &end_ns, 0);
+	fill_transfer(&record, transfer, &end_ns, place_of(0));
 	push_slow(ring, &record);
 }
 
@@ -270,7 +286,7 @@ __attribute__((always_inline)) static inline void
 push_transfer(struct kvtap_ring *ring, const struct kvtap_transfer *transfer,
 	      const uint64_t *end_ns)
 {
-	uint64_t index = kvtap_load_relaxed(&ring->reserved); /* own index */
+	uint64_t index = kvtap_ring_next(ring);
 
 	if (kvtap_unlikely(index == ring->limit || !kvtap_ring_reserve(ring, index, 1))) {
 		if (!ring->unbound)
@@ -279,7 +295,7 @@ push_transfer(struct kvtap_ring *ring, const struct kvtap_transfer *transfer,
 			ignore(ring, transfer->bytes);
 		return;
 	}
-	fill_transfer(kvtap_ring_slot(ring, index), transfer, end_ns, index);
+	fill_transfer(kvtap_ring_slot(ring, index), transfer, end_ns, place_of(index));
 	kvtap_ring_publish(ring, index + 1);
 	if (kvtap_ring_has_parked(ring))
 		push_parked(ring);
@@ -319,20 +335,50 @@ void kvtap_transfer(struct kvtap *tap, const struct kvtap_transfer *transfer)
 
 /* ---- batches ---- */
 
-/* Into a slot that is not published yet. Returns the index of the next one. */
-__attribute__((noinline)) static uint64_t
+/* Into a slot that is not published yet. False: refused, the slot is as it was. */
+__attribute__((noinline)) static bool
 fill_odd(struct kvtap_ring *ring, const struct kvtap_transfer *transfer, uint64_t index)
 {
 	uint64_t end_ns = transfer->end_ns;
 
 	if (!transfer->series) {
 		kvtap_overflow_refuse(ring);
-		return index;
+		return false;
 	}
 	if (!end_ns)
 		end_ns = now_ns(ring);
-	fill_transfer(kvtap_ring_slot(ring, index), transfer, &end_ns, index);
-	return index + 1;
+	fill_transfer(kvtap_ring_slot(ring, index), transfer, &end_ns, place_of(index));
+	return true;
+}
+
+/* How many slots from index on follow each other in memory, as do those that are asked for. */
+static inline uint64_t stretch(const struct kvtap_ring *ring, uint64_t index)
+{
+	uint64_t slot = index & ring->mask;
+	uint64_t ahead = (index + KVTAP_RING_AHEAD) & ring->mask;
+
+	return ring->mask + 1 - (slot > ahead ? slot : ahead);
+}
+
+/* Returns the index after the last slot that was filled. */
+static inline uint64_t fill_stretch(struct kvtap_ring *ring, const struct kvtap_transfer *transfer,
+				    uint64_t count, uint64_t index)
+{
+	struct kvtap_record *first = &ring->records[index & ring->mask], *slot = first;
+	ptrdiff_t ahead = &ring->records[(index + KVTAP_RING_AHEAD) & ring->mask] - first;
+	uint64_t place = place_of(index);
+
+	for (const struct kvtap_transfer *end = transfer + count; transfer < end; transfer++) {
+		if (kvtap_likely(transfer->series && transfer->end_ns)) {
+			kvtap_ring_ask_for(slot + ahead);
+			fill_transfer(slot, transfer, &transfer->end_ns, place);
+		} else if (!fill_odd(ring, transfer, index + (uint64_t)(slot - first))) {
+			continue;
+		}
+		slot++;
+		place += PLACE_ONE;
+	}
+	return index + (uint64_t)(slot - first);
 }
 
 static void fold_one(struct kvtap_ring *ring, const struct kvtap_transfer *transfer)
@@ -343,7 +389,7 @@ static void fold_one(struct kvtap_ring *ring, const struct kvtap_transfer *trans
 		kvtap_overflow_refuse(ring);
 		return;
 	}
-	fill_transfer(&record, transfer, &transfer->end_ns, 0);
+	fill_transfer(&record, transfer, &transfer->end_ns, place_of(0));
 	if (!record.end_ns)
 		record.end_ns = now_ns(ring);
 	fold(ring, &record);
@@ -367,7 +413,7 @@ transfers_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfers, 
 		if (index == ring->limit)
 			fold_one(ring, &transfers[i]);
 		else
-			index = fill_odd(ring, &transfers[i], index);
+			index += fill_odd(ring, &transfers[i], index);
 	}
 	kvtap_store_relaxed(&ring->reserved, index + 1); /* own index */
 	kvtap_ring_publish(ring, index);
@@ -378,26 +424,22 @@ transfers_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfers, 
 void kvtap_ring_transfers(struct kvtap_ring *ring, const struct kvtap_transfer *transfers,
 			  size_t count)
 {
-	uint64_t first = kvtap_load_relaxed(&ring->reserved), index = first; /* own index */
-	struct kvtap_record *records = ring->records; /* stores into slots don't change these */
-	uint64_t mask = ring->mask;
+	uint64_t index = kvtap_ring_next(ring), last = index + count, run;
 
-	if (kvtap_unlikely(count - 1 >= ring->limit - first || /* no count is the most */
-			   !kvtap_ring_reserve(ring, first, count))) {
+	if (kvtap_unlikely(count - 1 >= ring->limit - index || /* no count is the most */
+			   !kvtap_ring_reserve(ring, index, count))) {
 		transfers_slow(ring, transfers, count);
 		return;
 	}
-	for (const struct kvtap_transfer *end = transfers + count; transfers < end; transfers++) {
-		if (kvtap_unlikely(!transfers->series || !transfers->end_ns)) {
-			index = fill_odd(ring, transfers, index);
-			continue;
-		}
-		fill_transfer(kvtap_ring_slot_of(records, mask, index), transfers,
-			      &transfers->end_ns, index);
-		index++;
-	}
+	do {
+		run = stretch(ring, index);
+		run = run < count ? run : count;
+		index = fill_stretch(ring, transfers, run, index);
+		transfers += run;
+		count -= run;
+	} while (count);
 	kvtap_ring_publish(ring, index);
-	if (kvtap_unlikely(index != first + count))	     /* some were refused */
+	if (kvtap_unlikely(index != last))		     /* some were refused */
 		kvtap_store_relaxed(&ring->reserved, index); /* own index */
 	kvtap_signal_fence();
 	if (kvtap_ring_has_parked(ring))
@@ -422,7 +464,7 @@ __attribute__((noinline)) static void value_slow(struct kvtap_ring *ring, uint8_
 
 static void push_value(struct kvtap_ring *ring, uint8_t op, uint32_t series, double value)
 {
-	uint64_t index = kvtap_load_relaxed(&ring->reserved), end_ns; /* own index */
+	uint64_t index = kvtap_ring_next(ring), end_ns;
 
 	if (kvtap_unlikely(index == ring->limit)) {
 		value_slow(ring, op, series, value);

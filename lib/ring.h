@@ -32,6 +32,7 @@ struct kvtap_ring {
 	_Atomic(uint32_t) parked;	  /* records that handlers left for the end of this one */
 	bool unbound;			  /* no ring to be had: count and return */
 	bool tsc;			  /* its clock */
+	uint64_t now_ns;		  /* of the last record that read it */
 	/* slow path */
 	bool binding; /* a handler must not do it too */
 	uint32_t arena_bytes;
@@ -84,7 +85,19 @@ static inline uint64_t kvtap_ring_head(struct kvtap_ring *ring)
 	return kvtap_load_relaxed(&ring->shared->head); /* own index */
 }
 
-/* Take count slots from an index that was read from reserved; false: nothing is taken. */
+/*
+ * The index of the next slot, to be read before the limit: the other way round a handler that moves
+ * both on between the two reads makes room appear where there is none.
+ */
+static inline uint64_t kvtap_ring_next(struct kvtap_ring *ring)
+{
+	uint64_t index = kvtap_load_relaxed(&ring->reserved); /* own index */
+
+	kvtap_signal_fence();
+	return index;
+}
+
+/* Take count slots from kvtap_ring_next on; false: nothing is taken. */
 static inline bool kvtap_ring_reserve(struct kvtap_ring *ring, uint64_t index, uint64_t count)
 {
 	kvtap_store_relaxed(&ring->reserved, index + count); /* own index */
@@ -110,9 +123,8 @@ static inline bool kvtap_ring_has_parked(struct kvtap_ring *ring)
 /* In this order: records that handlers make between the two loads only move the head on. */
 static inline bool kvtap_ring_is_inside(struct kvtap_ring *ring)
 {
-	uint64_t reserved = kvtap_load_relaxed(&ring->reserved); /* own index */
+	uint64_t reserved = kvtap_ring_next(ring);
 
-	kvtap_signal_fence();
 	return (int64_t)(reserved - kvtap_ring_head(ring)) > 0;
 }
 
@@ -143,22 +155,19 @@ static inline bool kvtap_ring_leave(struct kvtap_ring *ring)
  */
 #define KVTAP_RING_AHEAD 64
 
-static inline struct kvtap_record *kvtap_ring_slot_of(struct kvtap_record *records, uint64_t mask,
-						      uint64_t index)
+static inline void kvtap_ring_ask_for(struct kvtap_record *slot)
 {
-	struct kvtap_record *ahead = &records[(index + KVTAP_RING_AHEAD) & mask];
-
 #ifdef __x86_64__
-	__asm__ volatile("prefetchw %0" : : "m"(*ahead)); /* or a no-op */
+	__asm__ volatile("prefetchw %0" : : "m"(*slot)); /* or a no-op */
 #else
-	__builtin_prefetch(ahead, 1);
+	__builtin_prefetch(slot, 1);
 #endif
-	return &records[index & mask];
 }
 
 static inline struct kvtap_record *kvtap_ring_slot(struct kvtap_ring *ring, uint64_t index)
 {
-	return kvtap_ring_slot_of(ring->records, ring->mask, index);
+	kvtap_ring_ask_for(&ring->records[(index + KVTAP_RING_AHEAD) & ring->mask]);
+	return &ring->records[index & ring->mask];
 }
 
 #endif

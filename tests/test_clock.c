@@ -99,6 +99,27 @@ TEST(clock_gives_up_for_good_when_the_counter_goes_back)
 	CHECK(kvtap_load_relaxed(&made_up.off));
 }
 
+/* Two threads read a point each, and the one that read first is the last to set it. */
+TEST(clock_stays_on_when_a_point_comes_after_a_later_one)
+{
+	uint64_t rate;
+
+	calibrate(START + SECOND);
+	rate = kvtap_load_relaxed(&made_up.rate);
+	CHECK(kvtap_clock_update(&made_up, ticks_at(START + SECOND - 100), START + SECOND - 100));
+	CHECK(kvtap_clock_update(&made_up, ticks_at(START + SECOND + 100), START + SECOND + 130));
+	CHECK(!kvtap_load_relaxed(&made_up.off));
+	CHECK_EQ(kvtap_load_relaxed(&made_up.ns), START + SECOND);
+	CHECK_EQ(kvtap_load_relaxed(&made_up.rate), rate);
+}
+
+TEST(clock_gives_up_for_good_when_no_rate_fits_its_first_two_points)
+{
+	CHECK(kvtap_clock_update(&made_up, 7, START));
+	CHECK(kvtap_clock_update(&made_up, 7 + (1ull << 62), START + SECOND));
+	CHECK(kvtap_load_relaxed(&made_up.off));
+}
+
 /* ---- the real counter ---- */
 
 #define BOUND_NS (SECOND / (1000000 / KVTAP_CLOCK_OFF_PPM) + KVTAP_CLOCK_OFF_NS)
