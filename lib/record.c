@@ -242,18 +242,29 @@ static inline uint64_t place_of(uint64_t index)
 	return (uint64_t)KVTAP_OP_TRANSFER << 40 | index * PLACE_ONE;
 }
 
+static inline uint64_t first_word(const struct kvtap_transfer *transfer, uint64_t place)
+{
+	return transfer->series | (uint64_t)transfer->status << 32 | place;
+}
+
 static inline void fill_transfer(struct kvtap_record *record, const struct kvtap_transfer *transfer,
 				 const uint64_t *end_ns, uint64_t place)
 {
-	uint64_t first = transfer->series | (uint64_t)transfer->status << 32 | place;
-
-	store_pair(&record->series, first, end_ns);
+	store_pair(&record->series, first_word(transfer, place), end_ns);
 	copy_pair(&record->duration_ns, &transfer->duration_ns, &transfer->submit_ns);
 	/* gcc clears what a literal doesn't name by 16 bytes, two of which meet inside queue_ns */
 	const half_word *queue = (const half_word *)&transfer->queue_ns;
 	copy_halves(&record->queue_ns, &queue[0], &queue[1], &transfer->bytes);
 	copy_halves(&record->descriptors, &transfer->descriptors, &transfer->failed_descriptors,
 		    &transfer->request_id);
+}
+
+/* Of many, most have left the store buffer, so that wide loads don't wait. */
+static inline void fill_one_of_many(struct kvtap_record *record,
+				    const struct kvtap_transfer *transfer, uint64_t place)
+{
+	store_pair(&record->series, first_word(transfer, place), &transfer->end_ns);
+	memcpy((uint8_t *)record + 16, (const uint8_t *)transfer + 16, sizeof(*record) - 16);
 }
 
 static inline void fill_value(struct kvtap_record *record, uint8_t op, uint32_t series,
@@ -371,7 +382,7 @@ static inline uint64_t fill_stretch(struct kvtap_ring *ring, const struct kvtap_
 	for (const struct kvtap_transfer *end = transfer + count; transfer < end; transfer++) {
 		if (kvtap_likely(transfer->series && transfer->end_ns)) {
 			kvtap_ring_ask_for(slot + ahead);
-			fill_transfer(slot, transfer, &transfer->end_ns, place);
+			fill_one_of_many(slot, transfer, place);
 		} else if (!fill_odd(ring, transfer, index + (uint64_t)(slot - first))) {
 			continue;
 		}
@@ -424,8 +435,14 @@ transfers_slow(struct kvtap_ring *ring, const struct kvtap_transfer *transfers, 
 void kvtap_ring_transfers(struct kvtap_ring *ring, const struct kvtap_transfer *transfers,
 			  size_t count)
 {
-	uint64_t index = kvtap_ring_next(ring), last = index + count, run;
+	uint64_t index, last, run;
 
+	if (count == 1) { /* too few for wide loads */
+		kvtap_ring_transfer(ring, transfers);
+		return;
+	}
+	index = kvtap_ring_next(ring);
+	last = index + count;
 	if (kvtap_unlikely(count - 1 >= ring->limit - index || /* no count is the most */
 			   !kvtap_ring_reserve(ring, index, count))) {
 		transfers_slow(ring, transfers, count);
