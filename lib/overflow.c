@@ -75,8 +75,9 @@ static inline uint64_t old_word(const struct kvtap_block *block, uint32_t word)
 static inline struct kvtap_sum old_sum(const struct kvtap_block *block,
 				       const struct kvtap_cell *cell)
 {
-	return (struct kvtap_sum){ { old_word(block, cell->word),
-				     old_word(block, cell->word + 1) } };
+	uint32_t word = cell->word;
+
+	return (struct kvtap_sum){ { old_word(block, word), old_word(block, word + 1) } };
 }
 
 static inline struct kvtap_redo_entry *redo_bucket(struct kvtap_redo_entry *entry,
@@ -156,9 +157,8 @@ void kvtap_overflow_fold(struct kvtap_ring *ring, const struct kvtap_plan *plan,
 		return;
 	}
 	entry = redo(entry, 0, old_word(block, 0) + 1);
-	for (uint32_t i = 0; i < plan->cells; i++) {
-		const struct kvtap_cell *cell = &plan->cell[i];
-
+	for (const struct kvtap_cell *cell = plan->cell, *end = cell + plan->cells; cell < end;
+	     cell++) {
 		if (!cell->field)
 			entry = redo_double(entry, block, cell, record);
 		else if (kvtap_plan_takes(cell, record->status))

@@ -61,13 +61,13 @@ static inline bool kvtap_plan_takes(const struct kvtap_cell *cell, uint8_t statu
 static inline uint32_t kvtap_plan_bucket(const struct kvtap_cell *cell, uint64_t value)
 {
 	const uint64_t *limit = cell->limit;
-	uint32_t left = cell->bounds;
+	size_t left = cell->bounds;
 
 	while (left > 1) {
-		uint32_t half = left / 2;
+		const uint64_t *upper = limit + left / 2;
 
-		limit += half * (size_t)(value >= limit[half - 1]);
-		left -= half;
+		left -= left / 2;
+		limit = value >= upper[-1] ? upper : limit;
 	}
 	return (uint32_t)(limit - cell->limit) + (left && value >= *limit);
 }
