@@ -94,7 +94,7 @@ static void ignore(struct kvtap_ring *ring, uint64_t bytes)
 	kvtap_tap_ignore(tap_of(ring), bytes);
 }
 
-static void fold(struct kvtap_ring *ring, const struct kvtap_record *record)
+static inline void fold(struct kvtap_ring *ring, const struct kvtap_record *record)
 {
 	const struct kvtap_plan *plan = NULL;
 
@@ -104,7 +104,7 @@ static void fold(struct kvtap_ring *ring, const struct kvtap_record *record)
 }
 
 /* Between enter and leave, and still so once the record is published. */
-static void push_inside(struct kvtap_ring *ring, const struct kvtap_record *record)
+static inline void push_inside(struct kvtap_ring *ring, const struct kvtap_record *record)
 {
 	uint64_t index = kvtap_ring_head(ring);
 	struct kvtap_record *slot;
@@ -137,7 +137,7 @@ __attribute__((noinline)) static void push_parked(struct kvtap_ring *ring)
 }
 
 /* The first record of a thread in a fork child. False: it got no ring, or is about to get one. */
-static bool bind(struct kvtap_ring *ring)
+__attribute__((noinline)) static bool bind(struct kvtap_ring *ring)
 {
 	uint32_t parked;
 
@@ -155,14 +155,14 @@ static bool bind(struct kvtap_ring *ring)
 }
 
 /* False: there is no ring, or it is inside another record of this thread. */
-static bool enter(struct kvtap_ring *ring)
+static inline bool enter(struct kvtap_ring *ring)
 {
 	if (kvtap_unlikely(!ring->shared || ring->binding) && !bind(ring))
 		return false;
 	return kvtap_ring_enter(ring);
 }
 
-static void push_slow(struct kvtap_ring *ring, const struct kvtap_record *record)
+static inline void push_slow(struct kvtap_ring *ring, const struct kvtap_record *record)
 {
 	if (!enter(ring)) {
 		if (ring->unbound || !kvtap_ring_park(ring, record))
