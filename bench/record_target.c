@@ -50,7 +50,7 @@ static void declare_many(struct kvtap *tap, uint32_t series[RECORD_SERIES])
 							  .feed_count = 3 });
 
 	for (int i = 0; i < RECORD_SERIES && rc == 0; i++) {
-		char text[8];
+		char text[12];
 		const char *value[] = { text };
 
 		snprintf(text, sizeof(text), "%d", i);
