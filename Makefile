@@ -7,8 +7,8 @@
 #   make asan tsan   the unit tests under sanitizers
 #   make fuzz        libFuzzer over the segment image, FUZZ_SECONDS=60
 #   make soak        the exporter's memory while workers come and go, SOAK_SECONDS=120
-#   make bench       what recording and scraping cost; B=record: only these. make bench-deps installs
-#                    what kvtap is compared with
+#   make bench       what it all costs; B=record: only these. make bench-deps installs what kvtap is
+#                    compared with; bench/render.py makes README's tables of the output
 #   make install     PREFIX=/usr/local DESTDIR=
 #   make deps        install the packages that are missing (Debian)
 #   make arrows symbols format-check format clean help
@@ -176,7 +176,8 @@ soak: deps
 
 bench: benches
 	@export BENCH_COMMIT=$$(git describe --always --dirty 2>/dev/null); \
-		for bench in $(BENCHES); do $$bench || exit 1; done
+		failed=; for bench in $(BENCHES); do $$bench || failed="$$failed $${bench##*/}"; done; \
+		test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 arrows format-check:
 	@tests/check-$(@:-check=).sh

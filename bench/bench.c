@@ -141,6 +141,18 @@ uint64_t bench_cpu_ns(void)
 	return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
+bool bench_tsc_trusted(void)
+{
+	FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "r");
+	char name[16] = "";
+
+	if (file && !fgets(name, sizeof(name), file))
+		name[0] = 0;
+	if (file)
+		fclose(file);
+	return strcmp(name, "tsc\n") == 0;
+}
+
 void *bench_allocate(size_t bytes)
 {
 	void *data;

@@ -43,6 +43,9 @@ uint64_t bench_now_ns(void);
 /* bench_cpu_ns - CPU time of the calling thread; a system call */
 uint64_t bench_cpu_ns(void);
 
+/* bench_tsc_trusted - whether the kernel takes its time from the TSC, so that the library may too */
+bool bench_tsc_trusted(void);
+
 /* bench_fail - say why on stderr and end the program with 1 */
 void bench_fail(const char *what, int rc) __attribute__((noreturn));
 

@@ -306,10 +306,9 @@ static bool print_case(struct bench_case *of)
 	return right;
 }
 
-/* KVTAP_BENCH_CASE=nixl/1/: only cases whose kind/series/rings/log begin so, and the floors. */
-static bool wanted(const struct scene *scene)
+/* Only cases whose kind/series/rings/log begin so, and the floors; NULL: all. */
+static bool wanted(const struct scene *scene, const char *only)
 {
-	const char *only = getenv("KVTAP_BENCH_CASE");
 	char name[64];
 
 	if (!only || !scene->kind)
@@ -319,7 +318,7 @@ static bool wanted(const struct scene *scene)
 	return !strncmp(name, only, strlen(only));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	bool right = true;
 
@@ -327,7 +326,7 @@ int main(void)
 	log_set_level(LOG_LEVEL_WARN);
 	bench_pin(bench_cpus() - 1);
 	for (size_t i = 0; i < COUNT(scenes); i++)
-		if (wanted(&scenes[i]))
+		if (wanted(&scenes[i], argc > 1 ? argv[1] : NULL))
 			begin_case(&cases[i], &scenes[i]);
 	for (int round = -WARM_UP; round < ROUNDS; round++)
 		for (size_t i = 0; i < COUNT(scenes); i++)

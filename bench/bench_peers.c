@@ -37,10 +37,21 @@ struct program {
 	int fd; /* its standard input and output */
 };
 
-enum { KVTAP, KVTAP_FULL, PROMETHEUS_CPP, LTTNG_UST, CK, IN_PROCESS, MULTIPROCESS, VLLM_PATH };
+enum {
+	KVTAP,
+	KVTAP_TSC,
+	KVTAP_FULL,
+	PROMETHEUS_CPP,
+	LTTNG_UST,
+	CK,
+	IN_PROCESS,
+	MULTIPROCESS,
+	VLLM_PATH
+};
 
 static struct program programs[] = {
 	[KVTAP] = { .peer = "kvtap", .file = "peer_kvtap", .mode = "drained" },
+	[KVTAP_TSC] = { .peer = "kvtap", .file = "peer_kvtap", .mode = "tsc" },
 	[KVTAP_FULL] = { .peer = "kvtap", .file = "peer_kvtap", .mode = "full" },
 	[PROMETHEUS_CPP] = { .peer = "prometheus_cpp",
 			     .file = "peer_prometheus_record",
@@ -68,14 +79,23 @@ struct way {
 };
 
 static const struct way ways[] = {
-	{ KVTAP, "thread_found", 0, NULL },    { KVTAP, "handle", 0, NULL },
-	{ KVTAP, "clock", 0, NULL },	       { KVTAP, "floor", 0, NULL },
-	{ KVTAP_FULL, "full", 0, NULL },       { PROMETHEUS_CPP, "held", 6, NULL },
-	{ PROMETHEUS_CPP, "lookup", 6, NULL }, { LTTNG_UST, "array", 20, NULL },
-	{ LTTNG_UST, "fields", 20, NULL },     { CK, "spsc", 0, NULL },
-	{ IN_PROCESS, "held", 200, NULL },     { IN_PROCESS, "labels", 200, NULL },
-	{ MULTIPROCESS, "held", 600, NULL },   { MULTIPROCESS, "labels", 600, NULL },
-	{ VLLM_PATH, "1", 0, path_steps },     { VLLM_PATH, "16", 0, path_steps },
+	{ KVTAP, "thread_found", 0, NULL },
+	{ KVTAP, "handle", 0, NULL },
+	{ KVTAP, "clock", 0, NULL },
+	{ KVTAP, "floor", 0, NULL },
+	{ KVTAP_TSC, "clock_tsc", 0, NULL },
+	{ KVTAP_FULL, "full", 0, NULL },
+	{ PROMETHEUS_CPP, "held", 6, NULL },
+	{ PROMETHEUS_CPP, "lookup", 6, NULL },
+	{ LTTNG_UST, "array", 20, NULL },
+	{ LTTNG_UST, "fields", 20, NULL },
+	{ CK, "spsc", 0, NULL },
+	{ IN_PROCESS, "held", 200, NULL },
+	{ IN_PROCESS, "labels", 200, NULL },
+	{ MULTIPROCESS, "held", 600, NULL },
+	{ MULTIPROCESS, "labels", 600, NULL },
+	{ VLLM_PATH, "1", 0, path_steps },
+	{ VLLM_PATH, "16", 0, path_steps },
 	{ VLLM_PATH, "256", 0, path_steps },
 };
 

@@ -79,22 +79,9 @@ static struct record_result results[CASES];
 
 /* ---- clocks ---- */
 
-/* What the library asks too before it reads the counter instead of the kernel's clock. */
-static bool tsc_trusted(void)
-{
-	FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "r");
-	char name[16] = "";
-
-	if (file && !fgets(name, sizeof(name), file))
-		name[0] = 0;
-	if (file)
-		fclose(file);
-	return strcmp(name, "tsc\n") == 0;
-}
-
 static bool possible(const struct record_case *record)
 {
-	return record->clock != KVTAP_CLOCK_TSC || tsc_trusted();
+	return record->clock != KVTAP_CLOCK_TSC || bench_tsc_trusted();
 }
 
 /* ---- lines ---- */

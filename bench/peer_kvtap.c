@@ -3,11 +3,13 @@
  * peer_kvtap.c - kvtap itself, asked as its peers are, and the floor
  *
  *	peer_kvtap drained	a reader takes the records every millisecond from the last CPU
+ *	peer_kvtap tsc		the same, and the library takes the time from the CPU's counter
  *	peer_kvtap full		nobody takes them: all but the first ringful are folded
  *
  * Transfers of vLLM's offload kind, which feed two counters and a histogram. The floor is the same lines,
  * stored plainly into memory as large as the ring, which is read likewise.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "bench.h"
@@ -107,24 +109,31 @@ static void arrived(uint64_t *transfers, uint64_t *bytes)
 
 int main(int argc, char **argv)
 {
-	static const struct peer_way ways[] = {
+	static const struct peer_way drained[] = {
 		{ "thread_found", BURST, record_by_thread, collector_drain, &self.collector },
 		{ "handle", BURST, record_by_handle, collector_drain, &self.collector },
 		{ "clock", BURST, record_with_clock, collector_drain, &self.collector },
 		{ "floor", BURST, store_plainly, read_plainly, NULL },
-		{ "full", BURST, record_by_thread, NULL, NULL },
 	};
-	bool full = argc > 1 && strcmp(argv[1], "full") == 0;
-	struct peer peer = {
-		KVTAP_VERSION,
-		full ? &ways[4] : ways,
-		full ? 1 : 4,
-		arrived,
-	};
+	static const struct peer_way tsc = { "clock_tsc", BURST, record_with_clock, collector_drain,
+					     &self.collector };
+	static const struct peer_way full = { "full", BURST, record_by_thread, NULL, NULL };
+	const char *which = argc > 1 ? argv[1] : "drained";
+	struct kvtap_options options = { .ring_slots = SLOTS };
+	struct peer peer = { KVTAP_VERSION, drained, 4, arrived };
 	int rc;
 
+	if (strcmp(which, "drained") != 0) {
+		peer.way = strcmp(which, "tsc") == 0 ? &tsc : &full;
+		peer.ways = 1;
+	}
+	if (peer.way == &tsc) {
+		if (!bench_tsc_trusted())
+			return puts("missing a kernel that trusts the TSC") < 0;
+		options.clock = KVTAP_CLOCK_TSC;
+	}
 	self.slot = bench_allocate(SLOTS * sizeof(*self.slot));
-	collector_open(&self.collector, SLOTS);
+	collector_open_options(&self.collector, &options);
 	rc = kvtap_builtin(self.collector.tap, &self.series, KVTAP_OFFLOAD_LOAD, NULL);
 	if (rc < 0)
 		bench_fail("declare a series", rc);

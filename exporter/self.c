@@ -150,13 +150,13 @@ void self_count(struct self *self, enum self_id id, uint64_t total)
 void self_set(struct self *self, enum self_id id, double value)
 {
 	struct series *series = self->series[id];
-	double *place = &series->value;
+	void *place = &series->value;
 
 	if (series->family->metric != KVTAP_GAUGE)
-		place = (double *)&series->sum[NUMBER_DOUBLE].word[0];
-	if (*place == value)
+		place = &series->sum[NUMBER_DOUBLE].word[0];
+	if (!memcmp(place, &value, sizeof(value)))
 		return; /* most of them stay as they are, and need no place in a page that is made */
-	*place = value;
+	memcpy(place, &value, sizeof(value));
 	series_touch(self->table, series);
 }
 
