@@ -187,6 +187,12 @@ def pivot(lines, row_keys, column_keys, key, head, scale=1.0):
                                   for row, cells in rows.items()])
 
 
+def nearest(lines):
+    """Without those that were measured with CPUs further apart than the nearest that were met."""
+    apart = [float(line["apart_ns"]) for line in lines if "apart_ns" in line]
+    return [line for line in lines if "apart_ns" not in line or float(line["apart_ns"]) == min(apart)]
+
+
 def picture(plots, name):
     return [f"![{TITLES[name]}](bench/{name}.svg)", ""] if plots[name] else []
 
@@ -198,10 +204,8 @@ def tables(lines, plots):
     parts = [
         bars_table(lines),
         picture(plots, "record"),
-        listing(lines, "record", ["ns_per_op_p50", "ns_per_op_p99", "floor_ns", "ratio"], threads=("1", "2", "64"),
-                group=(None,)),
-        listing(lines, "record", ["ns_per_op_p50", "ns_per_op_p99", "ns_per_op_p99_9", "ns_per_op_p99_99",
-                                  "floor_ns_p50"], mode=("tail", "cold")),
+        listing(nearest(lines), "record", ["ns_per_op_p50", "ns_per_op_p99", "floor_ns", "ratio"],
+                mode=("handle", "thread_found", "batch_8", "batch_32"), threads=("1", "2", "64")),
         picture(plots, "peers"),
         listing(lines, "peers", ["ns_per_op_p50", "ns_per_op_p99", "times_kvtap"],
                 way=[line.get("way") for line in lines if line.get("peer") != "vllm_path"] + ["sum"]),
@@ -209,13 +213,14 @@ def tables(lines, plots):
         pivot(select(lines, "drain", "records_per_s"), ["series", "rings"], ["kind", "log"], "records_per_s",
               ["drain, million records/s: series", "rings"], 1e-6),
         listing(lines, "lag", ["us_p50", "us_p99", "cpu_percent"]),
-        pivot(select(lines, "overhead", "percent", ring="drained"), ["block_bytes", "batch", "exporter"], ["mode"],
-              "percent", ["overhead, % over off: block", "blocks a job", "exporter"]),
+        pivot(select(lines, "overhead", "percent", ring="drained", block_bytes="16384"),
+              ["block_bytes", "batch", "exporter"], ["mode"], "percent",
+              ["overhead, % over off: block", "blocks a job", "exporter"]),
         picture(plots, "scrape"),
         pivot(select(lines, "scrape", "us_p50", format="text", gzip="0"), ["series"], ["server"], "us_p50",
               ["scrape, µs: series"]),
-        picture(plots, "growth"),
         growth_table(lines),
+        ["[Plots of it](bench/growth.svg)", ""] if plots["growth"] else [],
     ]
     return ["", machine + ". From `bench/results.txt` by `bench/render.py`.", "",
             *[row for part in parts for row in part]]
@@ -272,9 +277,7 @@ def record_plot(lines):
 
     recorded = [line for line in select(lines, "record", "ns_per_op_p50", "floor_ns", threads="1")
                 if not line["mode"].startswith("floor")]
-    apart = most_common([line for line in recorded if "apart_ns" in line], "apart_ns")
-    rows = [(label(line), line.figure("ns_per_op_p50"), 0, line.figure("floor_ns"))
-            for line in recorded if line.get("apart_ns", apart) == apart]
+    rows = [(label(line), line.figure("ns_per_op_p50"), 0, line.figure("floor_ns")) for line in nearest(recorded)]
     return rows and svg.bars(TITLES["record"], "ns per record, median", rows,
                              mark="the mark is the floor: the same lines stored plainly")
 
