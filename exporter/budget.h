@@ -3,10 +3,11 @@
  * budget.h - how much may be on the page and in memory: in all, and made for one worker
  *
  * Bytes are an upper bound of what is rendered, native buckets included, so a page is never bigger
- * than what was taken, in any format. A small segment can declare much: a label set is printed once
- * for each bucket. Only what is new is taken; a worker that goes on with families and series of
- * others needs no budget of its own. What is removed is given back. The series "other" that take in
- * what is over a budget may use an eighth more than there is in all.
+ * than what was taken, in any format; and of what histograms have in memory beside that. A small
+ * segment can declare much: a label set is printed once for each bucket. Only what is new is taken; a
+ * worker that goes on with families and series of others needs no budget of its own. What is removed
+ * is given back. The series "other" that take in what is over a budget may use an eighth more than
+ * there is in all.
  */
 #ifndef KVTAP_EXPORTER_BUDGET_H
 #define KVTAP_EXPORTER_BUDGET_H

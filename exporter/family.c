@@ -234,7 +234,10 @@ static bool families_grow(struct families *families)
 	return true;
 }
 
-/* HELP and TYPE; of a name without help only the latter. */
+/*
+ * HELP and TYPE; of a name without help only the latter. A histogram may come to have integer_buckets
+ * of both units, 17 KiB that are on no page: a few segments could fill memory with them.
+ */
 static struct budget family_cost(const struct family *family)
 {
 	uint64_t name_bytes = strlen(family->name), help_bytes = strlen(family->help);
@@ -243,6 +246,9 @@ static struct budget family_cost(const struct family *family)
 			       .string_bytes = name_bytes + help_bytes,
 			       .families = 1 };
 
+	if (family->metric == KVTAP_HISTOGRAM)
+		cost.bytes += sizeof(family->integers) / sizeof(family->integers[0]) *
+			      sizeof(struct integer_buckets);
 	for (uint32_t i = 0; i < family->labels; i++)
 		cost.string_bytes += strlen(family->label[i]);
 	return cost;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "../exporter/family.h"
 #include "../exporter/native.h"
 #include "../exporter/number.h"
 #include "../lib/plan.h"
@@ -141,4 +142,35 @@ TEST(integer_buckets_are_shared_by_cells_with_the_same_bounds_and_unit)
 	for (int i = 0; i < 4; i++)
 		integer_buckets_put(f[i].buckets);
 	integer_buckets_put(NULL);
+}
+
+TEST(integer_buckets_of_hostile_families_are_within_their_budget)
+{
+	static const uint8_t fields[] = { KVTAP_FIELD_BYTES, KVTAP_FIELD_DURATION };
+	struct families families;
+	struct budget budget = { 0 };
+	uint64_t bytes = 0;
+
+	CHECK_EQ(families_init(&families), 0);
+	families.limits.all.bytes = 1 << 20;
+	for (uint32_t i = 0;; i++) {
+		double bound = 1 + i; /* none can be shared */
+		char name[] = { (char)('a' + i % 26), (char)('a' + i / 26) };
+		struct kvtap_family_view view = {
+			.name = { name, 2 }, .metric = KVTAP_HISTOGRAM, .bounds = 1, .bound = &bound
+		};
+		struct family *family;
+		struct fixture f;
+
+		if (family_declare(&family, &families, &view, &budget))
+			break;
+		for (int k = 0; k < 2; k++, bytes += sizeof(*f.buckets)) {
+			begin(&f, fields[k], &bound, 1);
+			CHECK(family_feed(family, &f.plan.cell[0]));
+			integer_buckets_put(f.buckets);
+			CHECK(family->integers[number_part_of(&f.plan.cell[0])] == f.buckets);
+		}
+	}
+	CHECK(bytes && bytes <= families.limits.all.bytes);
+	families_free(&families);
 }
