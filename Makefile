@@ -9,11 +9,15 @@
 #   make soak        the exporter's memory while workers come and go, SOAK_SECONDS=120
 #   make bench       what it all costs; B=record: only these. make bench-deps installs what kvtap is
 #                    compared with; bench/render.py makes README's tables of the output
+#   make check-gpu   what needs a GPU and its driver; without one, says what it skips
+#   make gpu-bundle  the same to carry to a machine with nothing else: build/gpu, started by run.sh
+#   make ptx         the GPU's code again from its sources, by nvcc; it lies beside them
 #   make install     PREFIX=/usr/local DESTDIR=
 #   make deps        install the packages that are missing (Debian)
 #   make arrows symbols format-check format clean help
 #
-# MODE=release|asan|tsan  CC=gcc|clang  V=1 shows the commands. CFLAGS and LDFLAGS are yours.
+# MODE=release|asan|tsan  CC=gcc|clang  V=1 shows the commands. CFLAGS and LDFLAGS are yours. A CUDA
+# toolkit is used where there is one, and never needed: CUDA_HOME=/usr/local/cuda, CUDA=0 for none.
 
 .DEFAULT_GOAL := all
 MODE    ?= release
@@ -43,10 +47,12 @@ ALL_LDFLAGS = $(SAN_$(MODE)) $(LDFLAGS)
 
 programs = $(patsubst %.c,$(BUILD)/%,$(wildcard $(1)))
 objects  = $(addsuffix .o,$(call programs,$(1)))
-LIB_OBJ  := $(call objects,lib/*.c)
+# lib/cuda: spans, device rings and markers are in the library; cupti*.c is a library of its own
+CUPTI_OBJ := $(call objects,lib/cuda/cupti*.c)
+LIB_OBJ  := $(call objects,lib/*.c) $(filter-out $(CUPTI_OBJ),$(call objects,lib/cuda/*.c))
 EXP_OBJ  := $(call objects,exporter/*.c)
 PARTS    := $(addprefix $(BUILD)/,support.a parts.a libkvtap.a)
-DEMO_OBJ := $(call objects,tests/demo/*.c)
+DEMO_OBJ := $(call objects,tests/demo/*.c) $(BUILD)/bench/cuda_driver.o
 TESTS    := $(filter-out $(BUILD)/tests/test_main,$(call programs,tests/test_*.c))
 BENCHES  := $(call programs,bench/bench_*$(B)*.c)
 # whom bench_scrape and bench_peers compare with: those that are installed
@@ -57,11 +63,26 @@ PEERS    := $(addprefix $(BUILD)/bench/,peer_kvtap peer_lttng.sh $(notdir $(wild
 FUZZERS  := $(call programs,tests/fuzz_*.c)
 DEMO     := $(if $(DEMO_OBJ),$(BUILD)/kvtap-demo)
 EXP_LIBS := -lmicrohttpd -lgnutls -lyaml -lcrypt -lurcu-bp -lurcu-cds -lz -lpthread -lm
-PRODUCTS := $(addprefix $(BUILD)/,libkvtap.a libkvtap.so $(if $(EXP_OBJ),kvtap-exporter)) $(DEMO)
+# doubles of the driver and of CUPTI, under the names that programs find the real ones by
+DOUBLES  := $(patsubst tests/double_%.h,$(BUILD)/doubles/lib%.so,$(wildcard $(addprefix tests/double_,cuda.h cupti.h)))
 
-all: $(PRODUCTS)
+# root, version, include, cupti, nvcc, library, missing: what there is of a CUDA toolkit
+CUDA_FOUND := $(shell CUDA='$(CUDA)' CUDA_HOME='$(CUDA_HOME)' CUDA_PATH='$(CUDA_PATH)' lib/cuda/find-cuda.sh)
+cuda      = $(patsubst $(1)=%,%,$(filter $(1)=%,$(CUDA_FOUND)))
+underline := _
+CUDA_TEXT := $(if $(call cuda,root),$(call cuda,root) ($(call cuda,version)$(subst $(underline), ,$(call cuda,missing))),none: $(subst $(underline), ,$(call cuda,missing)))
+# for what looks for its headers with __has_include, and nothing else
+CUDA_INCLUDE := $(or $(addprefix -isystem ,$(sort $(call cuda,include) $(call cuda,cupti))),-DKVTAP_NO_CUDA)
+CUDA_SOURCES := $(shell grep -lE '__has_include.<(cu|nvtx)' lib/cuda/*.c tests/*.c)
+CUDA_OBJ := $(CUDA_SOURCES:%.c=$(BUILD)/%.o)
+NVCC    ?= $(or $(call cuda,nvcc),nvcc)
+PTX_SOURCES := $(wildcard lib/cuda/*.cu tests/*.cu)
+PRODUCTS := $(addprefix $(BUILD)/,libkvtap.a libkvtap.so $(if $(EXP_OBJ),kvtap-exporter) $(if $(CUPTI_OBJ),libkvtap-cupti.so)) $(DEMO)
+
+all: $(BUILD)/cuda $(PRODUCTS)
 	@:
-tests: $(PRODUCTS) $(TESTS) $(call programs,tests/e2e_*.c)
+GPU_TESTS := $(call programs,tests/gpu_*.c)
+tests: $(PRODUCTS) $(DOUBLES) $(TESTS) $(GPU_TESTS) $(call programs,tests/e2e_*.c)
 benches: $(PRODUCTS) $(BENCHES) $(PEERS)
 
 $(BUILD)/lib/%.o: ALL_CFLAGS += -fPIC -fvisibility=hidden -fno-semantic-interposition -ftls-model=initial-exec
@@ -70,6 +91,14 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call SAY,CC)
 	$Q$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# said once, and again when it changes
+$(BUILD)/cuda: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CUDA_FOUND)' | cmp -s - $@ || { echo '$(CUDA_FOUND)' >$@; echo '  CUDA  $(CUDA_TEXT)'; }
+$(CUDA_OBJ): $(BUILD)/cuda
+$(CUDA_OBJ): ALL_CFLAGS += $(CUDA_INCLUDE)
+$(BUILD)/lib/cuda/kernels.o: lib/cuda/marker.ptx
 
 # a program takes from an archive only what it needs
 $(BUILD)/libkvtap.a: $(LIB_OBJ)
@@ -87,6 +116,24 @@ $(BUILD)/libkvtap.so: $(LIB_OBJ) lib/libkvtap.map
 		$(ALL_LDFLAGS) -o $@ $(LIB_OBJ)
 	$Qln -sf libkvtap.so $@.$(SOVERSION)
 
+# carries the worker's library, hidden: what it is loaded into may have another one
+$(BUILD)/libkvtap-cupti.so: $(CUPTI_OBJ) $(BUILD)/libkvtap.a lib/cuda/libkvtap-cupti.map
+	$(call SAY,LD)
+	$Q$(CC) -shared -Wl,-soname,libkvtap-cupti.so -Wl,--version-script=lib/cuda/libkvtap-cupti.map \
+		-Wl,-z,nodelete -Wl,-z,now -Wl,--exclude-libs,ALL $(if $(SAN_$(MODE)),,-Xlinker --no-undefined) \
+		$(ALL_LDFLAGS) -o $@ $(CUPTI_OBJ) $(BUILD)/libkvtap.a
+
+DOUBLE_SONAME_cuda := libcuda.so.1
+DOUBLE_SONAME_cupti := libcupti.so.13
+# initial-exec: the leak sanitizer dies of dynamic TLS of threads that a test leaves running
+$(BUILD)/tests/double_%.o: ALL_CFLAGS += -fPIC -ftls-model=initial-exec
+.SECONDEXPANSION:
+$(BUILD)/doubles/lib%.so: $$(call objects,tests/double_$$*.c tests/double_$$*_*.c)
+	@mkdir -p $(@D)
+	$(call SAY,LD)
+	$Q$(CC) -shared -Wl,-soname,$(DOUBLE_SONAME_$*) $(ALL_LDFLAGS) -o $@ $^
+	$Qln -sf $(@F) $(@D)/$(DOUBLE_SONAME_$*)
+
 define link
 	$(call SAY,LD)
 	$Q$(CC) $(1) $(ALL_LDFLAGS) -o $@ $^ $(2)
@@ -101,6 +148,12 @@ $(BUILD)/kvtap-demo: $(DEMO_OBJ) $(BUILD)/libkvtap.a
 $(BUILD)/tests/test_paired: $(BUILD)/bench.a
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/test_main.o $(PARTS)
 	$(call link,,$(EXP_LIBS) -ldl)
+
+$(BUILD)/tests/gpu_device.o: tests/gpu_records.ptx
+$(BUILD)/tests/gpu_program: $(BUILD)/tests/gpu_program.o
+	$(call link,,-ldl)
+$(BUILD)/tests/gpu_%: $(BUILD)/tests/gpu_%.o $(BUILD)/tests/test_main.o $(BUILD)/support.a $(BUILD)/libkvtap.a
+	$(call link,,-lpthread -lm -ldl)
 
 $(BUILD)/tests/e2e_scrapers: $(BUILD)/bench.a
 $(BUILD)/tests/e2e_%: $(BUILD)/tests/e2e_%.o $(BUILD)/support.a $(BUILD)/libkvtap.a
@@ -170,6 +223,16 @@ fuzz: deps
 fuzz-run: $(FUZZERS)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
 
+# runs on a machine with a driver and nothing else
+GPU_BUNDLE := $(dir $(BUILD))gpu
+gpu-bundle: tests $(BUILD)/bench/bench_cuda
+	@tests/gpu-bundle.sh $(BUILD) $(GPU_BUNDLE) '$(call cuda,library)'
+
+# where there is no compiler, what was carried there
+check-gpu:
+	@+! command -v $(CC) >/dev/null || $(MAKE) --no-print-directory gpu-bundle
+	@$(GPU_BUNDLE)/run.sh
+
 soak: deps
 	@+$(MAKE) --no-print-directory tests
 	@SOAK_SECONDS=$(SOAK_SECONDS) tests/soak.sh
@@ -188,18 +251,23 @@ symbols: all
 format:
 	clang-format -i $(wildcard $(addsuffix /*.[ch],include lib lib/* exporter tests tests/demo bench))
 
+ptx:
+	@for source in $(PTX_SOURCES); do \
+		lib/cuda/make-ptx.sh '$(NVCC)' $$source $${source%.cu}.ptx || exit 1; done
+
 install: all
-	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/include $(LIBDIR)/pkgconfig $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man3)
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/include $(LIBDIR)/pkgconfig $(PREFIX)/share/man/man1 $(PREFIX)/share/man/man3 $(PREFIX)/share/man/man7)
 	install -m 755 $(BUILD)/kvtap-exporter $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 include/*.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/*.h include/*.cuh $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(BUILD)/libkvtap.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(BUILD)/libkvtap.so $(DESTDIR)$(LIBDIR)/libkvtap.so.$(VERSION)
+	install -m 755 $(BUILD)/libkvtap-cupti.so $(DESTDIR)$(LIBDIR)/
 	ln -sf libkvtap.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libkvtap.so.$(SOVERSION)
 	ln -sf libkvtap.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libkvtap.so
 	printf '%s\n' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' 'Name: kvtap' \
 		'Description: telemetry for KV-cache transfers' 'Version: $(VERSION)' \
 		'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lkvtap' >$(DESTDIR)$(LIBDIR)/pkgconfig/kvtap.pc
-	for page in $(wildcard exporter/*.1 lib/*.3); do \
+	for page in $(wildcard exporter/*.1 lib/*.3 lib/cuda/*.[37]); do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
 
 clean:
@@ -208,6 +276,6 @@ clean:
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
-.PHONY: all tests benches deps bench-deps demo check unit asan tsan fuzz fuzz-run soak bench arrows symbols format format-check install clean help
+.PHONY: FORCE all tests benches deps bench-deps demo check unit asan tsan fuzz fuzz-run check-gpu gpu-bundle soak bench arrows symbols format format-check ptx install clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

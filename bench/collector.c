@@ -84,6 +84,12 @@ void collector_open_options(struct collector *collector, const struct kvtap_opti
 		bench_fail("open a tap and its reader", rc);
 }
 
+bool collector_attach(struct collector *collector, const char *path)
+{
+	memset(collector, 0, sizeof(*collector));
+	return open_reader(collector, path) == 0;
+}
+
 static void drain_ring(struct collector *collector, uint32_t ring)
 {
 	enum kvtap_reject why;
@@ -98,8 +104,10 @@ static void drain_ring(struct collector *collector, uint32_t ring)
 			const struct kvtap_record *record = &collector->batch[i];
 
 			collector->wrong += record->sequence != (uint16_t)(position + (uint64_t)i);
-			if (record->op == KVTAP_OP_TRANSFER)
+			if ((record->op & ~KVTAP_OP_OVERLAPPED) == KVTAP_OP_TRANSFER)
 				collector->drained_bytes += record->bytes;
+			if (collector->show)
+				collector->show(collector->show_arg, record);
 		}
 		if (count < 0) {
 			collector->wrong++;

@@ -24,6 +24,9 @@ struct collector {
 	uint64_t drained, drained_bytes;
 	uint64_t folded, folded_bytes;
 	uint64_t wrong; /* records with another sequence, or a call that failed */
+	/* set after opening, or NULL: shown each record that is drained */
+	void (*show)(void *show_arg, const struct kvtap_record *record);
+	void *show_arg;
 	struct kvtap_record batch[COLLECTOR_BATCH];
 };
 
@@ -31,6 +34,8 @@ struct collector {
 void collector_open(struct collector *collector, uint32_t slots);
 /* collector_open_options - the same with options; its folder and namespace are the collector's */
 void collector_open_options(struct collector *collector, const struct kvtap_options *options);
+/* collector_attach - a reader of the one segment in a namespace's folder; false: there is none */
+bool collector_attach(struct collector *collector, const char *path);
 /* collector_drain - take all records that are in the rings; arg: struct collector */
 void collector_drain(void *arg);
 /* collector_fold - add up what is in the overflow blocks; once, when nothing records any more */

@@ -35,10 +35,19 @@ count() {
 	done
 }
 
+# Of the linked program, where calls have their names; with offsets, where jumps go.
 code() { # function
+	local first='' address instruction
 	printf '\n## %s\n\n' "$1"
-	objdump -d --no-show-raw-insn --no-addresses --disassemble="$1" "$BUILD/lib/record.o" |
-		awk '/^<|^[0-9a-f]+ </ { on = 1; next } on && NF { sub(/[ \t]+$/, ""); print "    " $0 }' | expand
+	objdump -d --no-show-raw-insn --disassemble="$1" "$BUILD/tests/e2e_hotpath" |
+		sed -n -E '/^0*([0-9a-f]+) <'"$1"'>:/,/^$/s/^[ 0]*([0-9a-f]+)[: ]\s*/\1 /p' |
+		while read -r address instruction; do
+			if [ -z "$first" ]; then
+				first=$address
+			else
+				printf '    %4x:  %s\n' $((16#$address - 16#$first)) "$instruction"
+			fi
+		done | sed -E 's/ [0-9a-f]+ (<)/ \1/; s/\s+$//' | expand
 }
 
 document() {

@@ -74,6 +74,13 @@ static void add_stretch(struct batch *batch, struct batch_run *run, uint32_t fir
 	run->records = (uint16_t)(run->records + end - first);
 }
 
+/* Of transfers, those whose times overlap are in the same runs. */
+static bool op_fits(uint8_t op, uint8_t planned)
+{
+	return op == planned ||
+	       (planned == KVTAP_OP_TRANSFER && op == (KVTAP_OP_TRANSFER | KVTAP_OP_OVERLAPPED));
+}
+
 uint32_t batch_sort(struct batch *batch, const struct worker *worker, uint64_t position,
 		    uint32_t from, uint32_t to, bool known)
 {
@@ -92,7 +99,7 @@ uint32_t batch_sort(struct batch *batch, const struct worker *worker, uint64_t p
 		from = stretch_end(batch, position, first, to);
 		if (!target)
 			batch->refused[REFUSE_SERIES] += from - first;
-		else if (record->op != target->plan->op)
+		else if (!op_fits(record->op, target->plan->op))
 			batch->refused[REFUSE_OPERATION] += from - first;
 		else
 			add_stretch(batch, run_of(batch, target, record), first, from);

@@ -243,7 +243,7 @@ enum kvtap_field {
 	KVTAP_FIELD_DURATION = 4,
 	KVTAP_FIELD_SUBMIT = 5,
 	KVTAP_FIELD_QUEUE = 6,
-	KVTAP_FIELD_DEVICE = 7, /* duration - submit - queue, at least 0 */
+	KVTAP_FIELD_DEVICE = 7, /* duration - submit - queue, at least 0; if OVERLAPPED: duration */
 	KVTAP_FIELD_FAILED_DESCRIPTORS = 8,
 	KVTAP_FIELD_THROUGHPUT = 9, /* bytes a second, at most 2^64 - 1; a duration of 0 is 1 ns */
 };
@@ -345,9 +345,9 @@ KVTAP_API int kvtap_kind_series(struct kvtap *tap, uint32_t *series, uint32_t ki
 #define KVTAP_HF3FS_SAVE "vllm:hf3fs_save"
 #define KVTAP_HF3FS_LOAD "vllm:hf3fs_load"
 
-/* NULL: not given. tier and peer may be given for any transfer, for the group KVTAP's families. */
+/* NULL: not given. tier, peer and device may be given for any transfer, for the group KVTAP's families. */
 struct kvtap_builtin_labels {
-	const char *tier, *peer, *operation, *status;
+	const char *tier, *peer, *device, *operation, *status;
 };
 
 /**
@@ -368,11 +368,18 @@ KVTAP_API int kvtap_builtin(struct kvtap *tap, uint32_t *series, const char *nam
 
 /* ---- recording ---------------------------------------------------------------------------- */
 
+/*
+ * duration_ns is the device's alone, as two events on a stream give it, and it worked while the caller
+ * still submitted: submit_ns and queue_ns stand beside it, not inside.
+ */
+#define KVTAP_TRANSFER_OVERLAPPED 0x80u
+
 /* One transfer: one cache line. */
 struct kvtap_transfer {
 	uint32_t series; /* of a kind */
 	uint8_t status;	 /* enum kvtap_status */
-	uint8_t reserved0[3];
+	uint8_t flags;	 /* KVTAP_TRANSFER_*; other bits are 0 */
+	uint8_t reserved0[2];
 	uint64_t end_ns; /* CLOCK_MONOTONIC at completion; 0: now */
 	uint64_t duration_ns;
 	uint64_t submit_ns; /* part of duration: the caller's own post or submit call */

@@ -41,11 +41,13 @@
 #define KVTAP_SEGMENT_MAGIC "\x89KVTAP\r\n"
 #define KVTAP_TAILS_MAGIC "\x89KVTLS\r\n"
 #define KVTAP_LAYOUT_MAJOR 1 /* another one is refused */
-#define KVTAP_LAYOUT_MINOR 2 /* 1: gauge modes; 2: KVTAP_CONNECTORS, units */
+#define KVTAP_LAYOUT_MINOR 3 /* 1: gauge modes; 2: KVTAP_CONNECTORS, units; 3: KVTAP_DEVICES */
 /* feature_incompat: the reader itself remembers what it applied of overflow blocks and losses */
 #define KVTAP_READER_REMEMBERS 1u
 /* feature_incompat: connectors, more feeds, and fields and conditions of feeds since minor 2 */
 #define KVTAP_CONNECTORS 2u
+/* feature_incompat: KVTAP_OP_OVERLAPPED; rings with a GPU as their producer */
+#define KVTAP_DEVICES 4u
 
 #define KVTAP_SEGMENT_SUFFIX ".seg"
 #define KVTAP_TAILS_SUFFIX ".tails"
@@ -83,6 +85,9 @@ enum kvtap_op {
 	KVTAP_OP_OBSERVE = 4,
 };
 
+/* A bit beside KVTAP_OP_TRANSFER: submit and queue time are beside duration_ns, not part of it. */
+#define KVTAP_OP_OVERLAPPED 0x80
+
 struct kvtap_record {
 	uint32_t series; /* dictionary id, from 1 */
 	uint8_t status;	 /* transfer: 0 ok, else a failure class */
@@ -90,8 +95,9 @@ struct kvtap_record {
 	uint16_t sequence; /* low bits of the ring index: two producers or stale bytes show here */
 	uint64_t end_ns;
 	union {
-		uint64_t duration_ns; /* transfer: submit + queue + device time */
-		double value;	      /* add, set, observe */
+		uint64_t
+			duration_ns; /* transfer: submit + queue + device time; or KVTAP_OP_OVERLAPPED */
+		double value;	     /* add, set, observe */
 	};
 	uint64_t submit_ns; /* time in the caller's own post or submit call */
 	uint64_t queue_ns;  /* time queued before the device began */
@@ -144,7 +150,24 @@ struct kvtap_redo_entry {
 
 #define KVTAP_REDO_ENTRIES (1 + 3 * KVTAP_FEEDS_MAX) /* records + (sum, sum, bucket) a feed */
 
-/* Written by the ring's producer, except the beacon, which the kernel marks when the thread dies. */
+/*
+ * Who writes a ring. A GPU has no thread that could store the head, so that each of its slots says
+ * itself that it is there: its first 8 bytes (series, status, op, sequence) are written last, by one
+ * release store. The slot of index i holds that record if op is not 0 and sequence is the low half
+ * of i. The slots before it may still be empty; they were claimed before. Nobody claims beyond tail
+ * + slots, and slots is at most KVTAP_DEVICE_SLOTS_MAX, so that the last lap's record is none.
+ */
+enum kvtap_producers {
+	KVTAP_PRODUCERS_THREAD = 0, /* one at a time, which holds the beacon */
+	KVTAP_PRODUCERS_DEVICE = 1, /* threads of a GPU: head stays 0, nothing is folded */
+};
+
+#define KVTAP_DEVICE_SLOTS_MAX 32768u
+
+/*
+ * Written by the ring's producer, except the beacon, which the kernel marks when the thread dies. Of
+ * a device ring: the beacon is held by the thread that opened it; the GPU writes lost_*, nothing else.
+ */
 struct kvtap_ring_header {
 	union {
 		pthread_mutex_t beacon; /* robust, process-shared, held by the producer for life */
@@ -154,12 +177,12 @@ struct kvtap_ring_header {
 	KVTAP_ATOMIC(uint64_t) head; /* records published since the ring was made; free-running */
 	uint8_t reserved0[120];
 	/* only on slow paths */
-	KVTAP_ATOMIC(uint64_t) lost_records; /* the overflow arena was full */
+	KVTAP_ATOMIC(uint64_t) lost_records; /* the overflow arena was full; of a GPU: the ring */
 	KVTAP_ATOMIC(uint64_t) lost_bytes;
 	KVTAP_ATOMIC(uint64_t)
 	refused_records; /* NaN, infinite or negative where that has no meaning */
 	KVTAP_ATOMIC(uint32_t) overflow_used; /* bytes */
-	uint32_t reserved1;
+	KVTAP_ATOMIC(uint32_t) producers;     /* enum kvtap_producers; never changes */
 	KVTAP_ATOMIC(uint64_t)
 	fold_sequence;			   /* odd: the redo below is complete and being applied */
 	KVTAP_ATOMIC(uint32_t) redo_block; /* offset in the arena */
@@ -298,6 +321,7 @@ KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, lost_records) == 256, "ri
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, lost_bytes) == 264, "ring");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, refused_records) == 272, "ring");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, overflow_used) == 280, "ring");
+KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, producers) == 284, "ring");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, fold_sequence) == 288, "ring");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, redo_block) == 296, "ring");
 KVTAP_LAYOUT_ASSERT(offsetof(struct kvtap_ring_header, redo_count) == 300, "ring");

@@ -20,6 +20,10 @@
 #define kvtap_swap_relaxed(p, expected, v)                                                         \
 	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,        \
 						memory_order_relaxed)
+/* the same, for an object that changes hands: acquires it, and releases what was done to it */
+#define kvtap_swap_acq_rel(p, expected, v)                                                         \
+	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,        \
+						memory_order_acquire)
 #define kvtap_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 #define kvtap_signal_fence() atomic_signal_fence(memory_order_seq_cst)
 

@@ -114,14 +114,14 @@ static const struct kvtap_builtin_family *find_family(const struct kvtap_builtin
 /* ---- labels ---- */
 
 /* Those of struct kvtap_builtin_labels; all transfers may have the first ones. */
-static const char *const label_names[] = { "tier", "peer", "operation", "status", NULL };
+static const char *const label_names[] = { "tier", "peer", "device", "operation", "status", NULL };
 
-#define OPTIONAL 2
+#define OPTIONAL 3
 
 /* What the caller gave for a label; NULL: nothing, or no such label can be given. */
 static const char *given(const struct kvtap_builtin_labels *labels, const char *name)
 {
-	const char *const value[] = { labels->tier, labels->peer, labels->operation,
+	const char *const value[] = { labels->tier, labels->peer, labels->device, labels->operation,
 				      labels->status };
 
 	for (size_t i = 0; label_names[i]; i++)

@@ -46,8 +46,9 @@ static const char *const transfer_type[] = { "transfer_type", NULL };
 static const char *const transfer_types[] = { "CPU_to_GPU", "GPU_to_CPU", NULL };
 static const char *const tier[] = { "tier", NULL };
 static const char *const operation[] = { "operation", "status", NULL };
-static const char *const own[] = { "connector", "direction", "tier", "peer", NULL };
-static const char *const own_class[] = { "connector", "direction", "tier", "peer", "class", NULL };
+static const char *const own[] = { "connector", "direction", "tier", "peer", "device", NULL };
+static const char *const own_class[] = { "connector", "direction", "tier", "peer",
+					 "device",    "class",	   NULL };
 static const char *const own_connector[] = { "connector", NULL };
 
 /* ---- connectors ---- */

@@ -28,7 +28,7 @@ static struct kvtap_block *block_at(struct kvtap_ring *ring, uint32_t offset)
 void kvtap_overflow_lose(struct kvtap_ring *ring, const struct kvtap_record *record)
 {
 	kvtap_add_relaxed(&ring->shared->lost_records, 1); /* statistic */
-	if (record->op == KVTAP_OP_TRANSFER)
+	if ((record->op & ~KVTAP_OP_OVERLAPPED) == KVTAP_OP_TRANSFER)
 		kvtap_add_relaxed(&ring->shared->lost_bytes, record->bytes); /* statistic */
 }
 
@@ -147,7 +147,7 @@ void kvtap_overflow_fold(struct kvtap_ring *ring, const struct kvtap_plan *plan,
 	struct kvtap_block *block;
 	uint32_t entries;
 
-	if (!plan || plan->op != record->op) {
+	if (!plan || plan->op != (record->op & ~KVTAP_OP_OVERLAPPED)) {
 		kvtap_overflow_refuse(ring);
 		return;
 	}

@@ -40,6 +40,8 @@ static inline uint64_t kvtap_plan_field(const struct kvtap_record *record, uint8
 	case KVTAP_FIELD_QUEUE:
 		return record->queue_ns;
 	case KVTAP_FIELD_DEVICE:
+		if (record->op & KVTAP_OP_OVERLAPPED)
+			return record->duration_ns;
 		if (record->submit_ns > record->duration_ns)
 			return 0;
 		rest = record->duration_ns - record->submit_ns;

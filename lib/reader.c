@@ -115,7 +115,7 @@ static enum kvtap_reject check_header(const struct kvtap_segment_header *header,
 		return KVTAP_REJECT_MAGIC;
 	if (header->major != KVTAP_LAYOUT_MAJOR)
 		return KVTAP_REJECT_VERSION;
-	if (header->feature_incompat & ~(KVTAP_READER_REMEMBERS | KVTAP_CONNECTORS))
+	if (header->feature_incompat & ~(KVTAP_READER_REMEMBERS | KVTAP_CONNECTORS | KVTAP_DEVICES))
 		return KVTAP_REJECT_FEATURE;
 	if (header->segment_bytes != bytes || bytes > KVTAP_SEGMENT_MAX)
 		return KVTAP_REJECT_SIZE;
@@ -353,6 +353,17 @@ int kvtap_reader_refresh(struct kvtap_reader *reader, enum kvtap_reject *why)
 	return rc == -EPROTO ? kvtap_reader_reject(why, KVTAP_REJECT_DICTIONARY) : rc;
 }
 
+/* With more slots than a device ring may have it is a ring whose head stays where it is. */
+static void learn_producers(struct kvtap_reader *reader, uint32_t ring)
+{
+	uint32_t producers;
+
+	reader->ring[ring].device =
+		kvtap_guard_load32(&kvtap_reader_ring_at(reader, ring)->producers, &producers) &&
+		producers == KVTAP_PRODUCERS_DEVICE &&
+		reader->header.ring_slots <= KVTAP_DEVICE_SLOTS_MAX;
+}
+
 uint32_t kvtap_reader_rings(struct kvtap_reader *reader)
 {
 	uint32_t rings;
@@ -367,7 +378,8 @@ uint32_t kvtap_reader_rings(struct kvtap_reader *reader)
 			check_backed(reader,
 				     header->rings_offset + reader->rings * header->ring_bytes,
 				     header->ring_bytes);
-		reader->rings += !reader->unbacked;
+		if (!reader->unbacked)
+			learn_producers(reader, reader->rings++);
 	}
 	return reader->rings;
 }
@@ -386,7 +398,9 @@ ssize_t kvtap_reader_fetch(struct kvtap_reader *reader, enum kvtap_reject *why, 
 	uint64_t tail = reader->ring[ring].tail, slots = reader->header.ring_slots;
 	uint64_t head, count, first;
 
-	if (!kvtap_guard_load64(&shared->head, &head)) /* C, pairs with B */
+	if (!(reader->ring[ring].device
+		      ? kvtap_reader_device_head(reader, ring, &head)
+		      : kvtap_guard_load64(&shared->head, &head))) /* C, pairs with B */
 		return kvtap_reader_reject(why, KVTAP_REJECT_TRUNCATED);
 	if (head - tail > slots) {
 		kvtap_reader_take(reader, ring, head - tail);
@@ -534,7 +548,8 @@ bool kvtap_reader_retire(struct kvtap_reader *reader)
 
 	kvtap_guard_store32(&tails->retired, 1); /* R */
 	kvtap_fence_seq_cst();			 /* D in tap.c, pairs with A there */
-	if (kvtap_reader_life(reader, true) != KVTAP_ALIVE)
+	reader->retired = kvtap_reader_life(reader, true) != KVTAP_ALIVE;
+	if (reader->retired)
 		return true;
 	kvtap_guard_store32(&tails->retired, 0); /* R */
 	return false;

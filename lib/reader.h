@@ -58,6 +58,8 @@ struct kvtap_reader_ring {
 	uint64_t folds_read;	/* the same, of the last time they were read to the end */
 	uint64_t lost, refused; /* as the ring counted them when losses were told last */
 	uint64_t *applied; /* [overflow_bytes / 8] words applied of each block; NULL: none yet */
+	bool device;	   /* its head is found by looking at its slots */
+	uint64_t seen;	   /* device: how far that got */
 };
 
 struct kvtap_reader {
@@ -70,6 +72,7 @@ struct kvtap_reader {
 	size_t tails_bytes;
 	int folder, fd, tails_fd;
 	bool judged;		    /* the first judgement is a thorough one */
+	bool retired;		    /* nothing is written any more */
 	enum kvtap_reject unbacked; /* why the next ring is not read */
 	struct kvtap_losses told;
 	uint64_t ringless_lost; /* of told, what the header counts */
@@ -91,6 +94,26 @@ kvtap_reader_ring_at(const struct kvtap_reader *reader, uint32_t ring)
 	return (const struct kvtap_ring_header *)(reader->base + reader->header.rings_offset +
 						  ring * reader->header.ring_bytes);
 }
+
+/* The first 8 bytes of the slot of an index, which in a device ring say whether its record is there. */
+static inline const _Atomic(uint64_t) *kvtap_reader_slot_head(const struct kvtap_reader *reader,
+							      uint32_t ring, uint64_t index)
+{
+	const struct kvtap_record *slots =
+		(const struct kvtap_record *)((const uint8_t *)kvtap_reader_ring_at(reader, ring) +
+					      KVTAP_RING_RECORDS);
+
+	return (const _Atomic(uint64_t) *)&slots[index & (reader->header.ring_slots - 1)];
+}
+
+/* whether the first 8 bytes of a slot are those of the record of an index */
+static inline bool kvtap_reader_is_there(uint64_t slot_head, uint64_t index)
+{
+	return (slot_head >> 40 & 0xff) != 0 && (uint16_t)(slot_head >> 48) == (uint16_t)index;
+}
+
+/* kvtap_reader_device_head - of a device ring: the index after its records; false: truncated */
+bool kvtap_reader_device_head(struct kvtap_reader *reader, uint32_t ring, uint64_t *head);
 
 static inline const struct kvtap_segment_header *
 kvtap_reader_live(const struct kvtap_reader *reader)

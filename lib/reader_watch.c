@@ -6,7 +6,7 @@
  * call, and no part of the reader's own state, so any thread may ask.
  *
  *   other thread                    worker
- *   w load_acquire(word)            B store_release(head), and the like of the other words
+ *   w load_acquire(word)            B store_release(head, or a slot's), and the like of the others
  *   The word alone is the answer; what it announces is read later, by the reader's own acquires.
  *
  * The reader itself asks the same of all rings of a worker before each pass. Most are silent, so what
@@ -29,6 +29,17 @@ static void add(struct list *list, const _Atomic(uint64_t) *word, uint64_t taken
 	list->count++;
 }
 
+/* Of a device ring, the next slot: what stands there, unless that is a record, which was not taken. */
+static void add_slot(struct list *list, const struct kvtap_reader *reader, uint32_t ring)
+{
+	uint64_t next = reader->ring[ring].tail, now;
+	const _Atomic(uint64_t) *head = kvtap_reader_slot_head(reader, ring, next);
+
+	if (!kvtap_guard_load64(head, &now) || kvtap_reader_is_there(now, next)) /* w */
+		now = ~now;
+	add(list, head, now);
+}
+
 size_t kvtap_reader_watch(const struct kvtap_reader *reader, struct kvtap_watch *watch, size_t room)
 {
 	const struct kvtap_segment_header *live = kvtap_reader_live(reader);
@@ -42,7 +53,10 @@ size_t kvtap_reader_watch(const struct kvtap_reader *reader, struct kvtap_watch 
 	for (uint32_t i = 0; i < reader->rings; i++) {
 		const struct kvtap_ring_header *ring = kvtap_reader_ring_at(reader, i);
 
-		add(&list, &ring->head, reader->ring[i].tail);
+		if (reader->ring[i].device)
+			add_slot(&list, reader, i);
+		else
+			add(&list, &ring->head, reader->ring[i].tail);
 		add(&list, &ring->fold_sequence, reader->ring[i].folds_read);
 		add(&list, &ring->lost_records, reader->ring[i].lost);
 		add(&list, &ring->refused_records, reader->ring[i].refused);
@@ -78,10 +92,18 @@ struct look_at_worker {
 	bool quiet;
 };
 
+static bool slot_quiet(const struct kvtap_reader *reader, uint32_t ring)
+{
+	uint64_t next = reader->ring[ring].tail;
+	const _Atomic(uint64_t) *head = kvtap_reader_slot_head(reader, ring, next);
+
+	return !kvtap_reader_is_there(kvtap_load_acquire(head), next); /* w */
+}
+
 static bool ring_quiet(const struct kvtap_ring_header *ring, const struct kvtap_reader_ring *own)
 {
 	/* w; no branch between them, so that none waits for another */
-	uint64_t moved = kvtap_load_acquire(&ring->head) ^ own->tail;
+	uint64_t moved = own->device ? 0 : kvtap_load_acquire(&ring->head) ^ own->tail;
 
 	moved |= kvtap_load_acquire(&ring->fold_sequence) ^ own->folds_read;
 	moved |= kvtap_load_acquire(&ring->lost_records) ^ own->lost;
@@ -100,7 +122,8 @@ static void look_at_worker(void *arg)
 		     kvtap_load_acquire(&live->lost_records) == reader->ringless_lost;
 
 	for (uint32_t i = 0; i < reader->rings && quiet; i++)
-		quiet = ring_quiet(kvtap_reader_ring_at(reader, i), &reader->ring[i]);
+		quiet = ring_quiet(kvtap_reader_ring_at(reader, i), &reader->ring[i]) &&
+			(!reader->ring[i].device || slot_quiet(reader, i));
 	look->quiet = quiet;
 }
 

@@ -242,9 +242,13 @@ static inline uint64_t place_of(uint64_t index)
 	return (uint64_t)KVTAP_OP_TRANSFER << 40 | index * PLACE_ONE;
 }
 
+/* A flag stands where the op is in a record, so that one load brings both beside the status. */
 static inline uint64_t first_word(const struct kvtap_transfer *transfer, uint64_t place)
 {
-	return transfer->series | (uint64_t)transfer->status << 32 | place;
+	uint16_t status_flags;
+
+	memcpy(&status_flags, &transfer->status, sizeof(status_flags));
+	return transfer->series | (uint64_t)status_flags << 32 | place;
 }
 
 static inline void fill_transfer(struct kvtap_record *record, const struct kvtap_transfer *transfer,
@@ -280,6 +284,10 @@ static inline void fill_value(struct kvtap_record *record, uint8_t op, uint32_t 
 }
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are put together by shifts");
+_Static_assert(KVTAP_TRANSFER_OVERLAPPED == KVTAP_OP_OVERLAPPED &&
+		       offsetof(struct kvtap_transfer, flags) ==
+			       offsetof(struct kvtap_transfer, status) + 1,
+	       "put beside the op");
 
 /* ---- transfers ---- */
 

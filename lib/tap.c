@@ -249,7 +249,8 @@ static struct kvtap_ring *adopt_ring(struct kvtap *tap)
 	return NULL;
 }
 
-static int add_ring(struct kvtap *tap, struct kvtap_ring *ring)
+/* A ring that nobody had, with its beacon held; not published. Returns: its index, or an errno. */
+static int fresh_ring(struct kvtap *tap, enum kvtap_producers producers)
 {
 	struct kvtap_segment *segment = tap->live->segment;
 	struct kvtap_segment_header *header = segment->header;
@@ -264,13 +265,28 @@ static int add_ring(struct kvtap *tap, struct kvtap_ring *ring)
 	if (rc < 0)
 		return rc;
 	shared = kvtap_segment_ring(segment, index);
+	kvtap_store_relaxed(&shared->producers, producers); /* before F */
 	rc = kvtap_beacon_light(shared);
-	if (rc < 0)
-		return rc;
-	kvtap_ring_attach(ring, shared, kvtap_segment_tail(segment, index), tap->ring_slots,
+	return rc < 0 ? rc : (int)index;
+}
+
+static void publish_ring(struct kvtap_segment *segment, int index)
+{
+	kvtap_store_release(&segment->header->ring_count, (uint32_t)index + 1); /* F */
+}
+
+static int add_ring(struct kvtap *tap, struct kvtap_ring *ring)
+{
+	struct kvtap_segment *segment = tap->live->segment;
+	int index = fresh_ring(tap, KVTAP_PRODUCERS_THREAD);
+
+	if (index < 0)
+		return index;
+	kvtap_ring_attach(ring, kvtap_segment_ring(segment, (uint32_t)index),
+			  kvtap_segment_tail(segment, (uint32_t)index), tap->ring_slots,
 			  tap->overflow_bytes);
 	tap->live->ring[index] = ring;
-	kvtap_store_release(&header->ring_count, index + 1); /* F */
+	publish_ring(segment, index);
 	return 0;
 }
 
@@ -296,36 +312,72 @@ static struct kvtap_ring *take_ring(struct kvtap *tap, struct kvtap_ring *handle
 }
 
 /*
- * If the reader took this process for dead: a new segment, which it will find, and the thread's
- * ring in it. The private side of ended threads' rings stays mapped, which is 0.5 MB of addresses.
+ * If the reader took this process for dead: a new segment, which it will find. The private side of
+ * ended threads' rings stays mapped, which is 0.5 MB of addresses.
+ *
+ * Returns: whether the ring, whose beacon was just lit, is to be taken again, or a negative errno:
+ * nobody reads the old segment, and there is no new one.
  */
-static struct kvtap_ring *move_if_retired(struct kvtap *tap, struct kvtap_ring *ring)
+static int move_if_retired(struct kvtap *tap, struct kvtap_ring_header *shared)
 {
 	struct kvtap_segment *segment = tap->live->segment;
+	int rc;
 
 	kvtap_fence_seq_cst();				   /* A, pairs with D */
 	if (!kvtap_load_relaxed(&segment->tails->retired)) /* B, pairs with C */
-		return ring;
-	kvtap_beacon_drop(ring->shared);
-	if (open_segment(tap) < 0)
-		return NULL; /* nobody reads the old one */
+		return 0;
+	kvtap_beacon_drop(shared);
+	rc = open_segment(tap);
+	if (rc < 0)
+		return rc;
 	memset(tap->live->ring, 0, sizeof(tap->live->ring));
-	return take_ring(tap, ring);
+	return 1;
 }
 
 struct kvtap_ring *kvtap_tap_bind(struct kvtap *tap, struct kvtap_ring *handle)
 {
 	struct kvtap_ring *ring;
+	int moved;
 
 	if (tap->id == KVTAP_ID_NONE || kvtap_tap_lock(tap) < 0)
 		return tap->none;
 	ring = take_ring(tap, handle);
-	if (ring)
-		ring = move_if_retired(tap, ring);
+	moved = ring ? move_if_retired(tap, ring->shared) : 0;
+	if (moved)
+		ring = moved < 0 ? NULL : take_ring(tap, ring);
 	if (ring)
 		ring->tsc = tap->tsc;
 	kvtap_tap_unlock(tap);
 	return ring ? ring : tap->none;
+}
+
+/* No thread takes it over: it has no private side in live->ring. */
+static int take_device_ring(struct kvtap *tap, struct kvtap_ring_header **shared)
+{
+	int index = fresh_ring(tap, KVTAP_PRODUCERS_DEVICE);
+
+	if (index < 0)
+		return index;
+	publish_ring(tap->live->segment, index);
+	*shared = kvtap_segment_ring(tap->live->segment, (uint32_t)index);
+	return index;
+}
+
+int kvtap_tap_device_ring(struct kvtap *tap, struct kvtap_ring_header **shared,
+			  const struct kvtap_tail **tail)
+{
+	int index, moved;
+
+	if (tap->id == KVTAP_ID_NONE || kvtap_tap_lock(tap) < 0)
+		return -ENODEV;
+	index = tap->ring_slots > KVTAP_DEVICE_SLOTS_MAX ? -ENOTSUP : take_device_ring(tap, shared);
+	moved = index < 0 ? 0 : move_if_retired(tap, *shared);
+	if (moved)
+		index = moved < 0 ? moved : take_device_ring(tap, shared);
+	if (index >= 0)
+		*tail = kvtap_segment_tail(tap->live->segment, (uint32_t)index);
+	kvtap_tap_unlock(tap);
+	return index < 0 ? index : 0;
 }
 
 void kvtap_tap_ignore(struct kvtap *tap, uint64_t bytes)

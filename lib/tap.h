@@ -81,6 +81,14 @@ void kvtap_tap_unlock(struct kvtap *tap);
 /* kvtap_tap_bind - give the calling thread a ring, into its own handle if it had one before a fork */
 struct kvtap_ring *kvtap_tap_bind(struct kvtap *tap, struct kvtap_ring *handle);
 
+/*
+ * kvtap_tap_device_ring - a fresh ring for a GPU, all its pages there; its beacon is the caller's
+ * @shared, @tail: valid until the tap is closed
+ * Returns: 0, -EUSERS (ring_max are in use), -ENOSPC, -ENOTSUP (too many slots), -ENODEV, or another.
+ */
+int kvtap_tap_device_ring(struct kvtap *tap, struct kvtap_ring_header **shared,
+			  const struct kvtap_tail **tail);
+
 /* kvtap_tap_ignore - count a record, of so many bytes, of a thread without a ring or to no tap */
 void kvtap_tap_ignore(struct kvtap *tap, uint64_t bytes);
 

@@ -16,6 +16,7 @@ trap 'rm -rf "$place"' EXIT
 MAKEFLAGS="" make install BUILD="${BUILD:-build/release}" DESTDIR="$place" PREFIX=/usr >/dev/null
 cat >"$place/sample.c" <<'END'
 #include <kvtap.h>
+#include <kvtap_cuda.h>
 #include <kvtap_reader.h>
 int main(void)
 {
@@ -33,4 +34,7 @@ LD_LIBRARY_PATH=$place/usr/lib "$place/shared"
 gcc -Wall -Werror -static -o "$place/static" "$place/sample.c" "${flags[@]}"
 "$place/static"
 "$place/usr/bin/kvtap-exporter" --version
+for file in lib/libkvtap-cupti.so include/kvtap_cuda.h include/kvtap_device.cuh share/man/man7/kvtap-cupti.7; do
+	[ -s "$place/usr/$file" ] || { echo "not installed: $file"; exit 1; }
+done
 pkg-config --modversion kvtap

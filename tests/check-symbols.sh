@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# check-symbols.sh - what the shared library shows, what it needs, and that C++ can include it
+# check-symbols.sh - what the shared libraries show, what they need, and that C++ can include the headers
 #
-# It exports what the headers declare KVTAP_API and nothing else, needs libc alone, and is never
-# unloaded. BUILD: where the library is.
+# libkvtap exports what the headers declare KVTAP_API and nothing else, libkvtap-cupti its two entries;
+# both need libc alone, and are never unloaded. BUILD: where the library is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 library=${BUILD:-build/release}/libkvtap.so
@@ -27,10 +27,18 @@ extra=$(comm -13 <(echo "$declared") <(echo "$exported") | paste -s -d ' ')
 [ -z "$missing" ] || wrong "declared in include/, not exported: $missing"
 [ -z "$extra" ] || wrong "exported, not declared in include/: $extra"
 
-needed=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
-	sed -E '/^(libc|ld-linux.*)\.so/d' | paste -s -d ' ')
-[ -z "$needed" ] || wrong "needs more than libc: $needed"
-readelf -d "$library" | grep -q NODELETE || wrong "the flag NODELETE is not set"
+check_needed() { # library
+	local needed
+	needed=$(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+		sed -E '/^(libc|ld-linux.*)\.so/d' | paste -s -d ' ')
+	[ -z "$needed" ] || wrong "$1 needs more than libc: $needed"
+	readelf -d "$1" | grep -q NODELETE || wrong "$1: the flag NODELETE is not set"
+}
+cupti=${library%.so}-cupti.so
+check_needed "$library"
+check_needed "$cupti"
+entries=$(nm -D --defined-only "$cupti" | awk '{ print $3 }' | sort | paste -s -d ' ')
+[ "$entries" = "InitializeInjection InitializeInjectionNvtx2" ] || wrong "$cupti exports $entries"
 
 for header in include/*.h; do
 	echo "#include \"$(basename "$header")\"" |

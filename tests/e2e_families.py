@@ -170,7 +170,7 @@ def test_all_groups(folder):
             record_scalars(worker, expected, group)
         for kind in KINDS:
             for ended in range(8):
-                labels = {**labels_of(kind), "tier": tier, "peer": peer}
+                labels = {**labels_of(kind), "tier": tier, "peer": peer, "device": str(ended)}
                 record_transfer(worker, expected, 1, kind, labels, ended)
         record_transfer(worker, expected, 1, "vllm:nixl_transfer", {"peer": peer})
         record_transfer(worker, expected, 1, "vllm:nixl_transfer", {"tier": tier})

@@ -3,7 +3,7 @@
  * e2e_groups.c - a worker that opens taps and records as it is told, a line at a time
  *
  *	open TAP [model=] [engine=] [rank=] [groups=offload,nixl]
- *	builtin|transfer|add|set|observe TAP NAME [tier=] [peer=] [operation=] [status=] [value=]
+ *	builtin|transfer|add|set|observe TAP NAME [tier=] [peer=] [device=] [operation=] [status=] [value=]
  *		[ended=] [duration=] [submit=] [queue=] [bytes=] [descriptors=] [failed_descriptors=]
  *		[request=]
  *
@@ -94,7 +94,7 @@ static void set_label(struct order *order, const char *key, const char *value)
 		{ "tier", &order->labels.tier },	   { "peer", &order->labels.peer },
 		{ "operation", &order->labels.operation }, { "status", &order->labels.status },
 		{ "model", &order->options.model_name },   { "engine", &order->options.engine },
-		{ "rank", &order->options.rank },
+		{ "rank", &order->options.rank },	   { "device", &order->labels.device },
 	};
 
 	for (size_t i = 0; i < COUNT(labels); i++)

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "fuzz_image.h"
-#include "kvtap.h"
-#include "kvtap_layout.h"
+#include "../lib/tap.h"
+#include "kvtap_device.cuh"
 
 #define SLOTS 16
 #define RINGS 2
@@ -266,6 +266,33 @@ static void widest_kind(void)
 							      .failed_descriptors = i / 2 });
 }
 
+/* A GPU's ring: whole laps of it, a slot that is never written, and one that was told as lost. */
+static void device(uint64_t count)
+{
+	struct kvtap_ring_header *ring;
+	const struct kvtap_tail *tail;
+	uint64_t taken = count, index;
+	uint32_t series;
+
+	NEED(kvtap_builtin(tap, &series, KVTAP_NIXL_TRANSFER, NULL) == 0);
+	NEED(kvtap_tap_device_ring(tap, &ring, &tail) == 0);
+	struct kvtap_device memory = { .records = (uintptr_t)ring + KVTAP_RING_RECORDS,
+				       .host_tail = (uintptr_t)&taken,
+				       .lost = (uintptr_t)&ring->lost_records,
+				       .slots = SLOTS };
+	for (uint64_t i = 1; i <= count; i++) {
+		taken = memory.claimed;
+		NEED(kvtap_device_transfer(&memory, &(struct kvtap_transfer){ .series = series,
+									      .duration_ns = i,
+									      .bytes = i << 20 }));
+	}
+	moment();
+	NEED(kvtap_device_claim(&memory, 1, &index) == 1);
+	NEED(kvtap_device_transfer(&memory, &(struct kvtap_transfer){ .series = series }));
+	kvtap_device_drop(&memory, 5);
+	moment();
+}
+
 static void write_lives(void)
 {
 	begin("transfers", FUZZ_ALIVE);
@@ -290,6 +317,14 @@ static void write_lives(void)
 	transfers(KVTAP_HF3FS_SAVE, 3);
 	transfers(KVTAP_MOONCAKE_SEND, 3); /* our own families too */
 	moment();
+	end();
+	begin("device", FUZZ_ALIVE);
+	device(5);
+	transfers(KVTAP_OFFLOAD_LOAD, 20);
+	moment();
+	end();
+	begin("device_dead", 0);
+	device(3 * SLOTS);
 	end();
 	begin("truncated", FUZZ_ALIVE);
 	transfers(KVTAP_OFFLOAD_STORE, 20);

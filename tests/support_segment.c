@@ -245,7 +245,8 @@ static void take_record(struct watch *watch, const struct kvtap_record *record, 
 	struct total *total = total_of(watch, record->series);
 	const struct kvtap_plan *plan = kvtap_reader_plan(watch->reader, record->series);
 
-	if (!total || plan->op != record->op || record->sequence != (uint16_t)index) {
+	if (!total || plan->op != (record->op & ~KVTAP_OP_OVERLAPPED) ||
+	    record->sequence != (uint16_t)index) {
 		watch->wrong++;
 		return;
 	}

@@ -142,7 +142,7 @@ class Expected:
         # every tagged client_python writes e+010 for e+10
         text = re.sub(r"e\+0([0-9]{2})", r"e+\1", generate_latest(self.registry).decode())
         # kvtap's label that is not given is not there
-        return re.sub(r',?(tier|peer)=""', "", text)
+        return re.sub(r',?(tier|peer|device)=""', "", text)
 
 
 def parsed(page, openmetrics=False):

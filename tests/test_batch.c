@@ -79,6 +79,24 @@ TEST(batch_refuses_what_does_not_belong_there)
 	series_table_free(&f.table);
 }
 
+TEST(batch_takes_overlapping_times_of_transfers_alone)
+{
+	begin();
+	for (uint32_t i = 0; i < 3; i++)
+		put(i, 1, 0, i);
+	batch.record[1].op |= KVTAP_OP_OVERLAPPED;
+	CHECK_EQ(batch_sort(&batch, &f.worker, 0, 0, 3, true), 3);
+	CHECK_EQ(batch.refused[REFUSE_OPERATION], 1);
+	f.plan.op = KVTAP_OP_TRANSFER;
+	for (uint32_t i = 0; i < 3; i++)
+		batch.record[i].op = KVTAP_OP_TRANSFER | (i == 1 ? KVTAP_OP_OVERLAPPED : 0);
+	batch_begin(&batch);
+	CHECK_EQ(batch_sort(&batch, &f.worker, 0, 0, 3, true), 3);
+	CHECK_EQ(batch.refused[REFUSE_OPERATION], 0);
+	CHECK_EQ(batch.run[0].records, 3);
+	series_table_free(&f.table);
+}
+
 TEST(batch_compares_the_low_bits_of_the_position)
 {
 	begin();

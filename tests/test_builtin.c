@@ -344,12 +344,15 @@ TEST(builtin_kinds_have_the_connectors_and_roles_of_vllm)
 	end();
 }
 
-TEST(builtin_own_families_have_tier_and_peer_as_given)
+TEST(builtin_own_families_have_tier_peer_and_device_as_given)
 {
 	begin(KVTAP_GROUP_KVTAP);
 	look(BUILTIN(KVTAP_NIXL_TRANSFER, .peer = "10.0.0.7"));
 	CHECK_STR(value_of("kvtap_transfer_size_bytes", "peer"), "10.0.0.7");
 	CHECK_STR(value_of("kvtap_transfer_size_bytes", "tier"), "");
+	CHECK_STR(value_of("kvtap_transfer_size_bytes", "device"), "");
+	look(BUILTIN(KVTAP_OFFLOAD_LOAD, .device = "3"));
+	CHECK_STR(value_of("kvtap_transfer_size_bytes", "device"), "3");
 	look(BUILTIN(KVTAP_TIERING_READ, .tier = "1:fs"));
 	CHECK_STR(value_of("vllm:kv_offload_tiering_read_bytes", "tier"), "1:fs");
 	CHECK_STR(value_of("kvtap_transfer_size_bytes", "tier"), "1:fs");

@@ -469,11 +469,12 @@ TEST(connector_number_65_of_a_segment_is_refused)
 
 TEST(connector_feature_is_not_asked_of_workers_of_earlier_minor_versions)
 {
-	const uint32_t before = KVTAP_READER_REMEMBERS, newer = KVTAP_CONNECTORS << 1;
+	const uint32_t before = KVTAP_READER_REMEMBERS, newer = KVTAP_DEVICES << 1;
 	const uint16_t minor = 0;
 
 	begin_hostile();
-	CHECK_EQ(header.feature_incompat, KVTAP_READER_REMEMBERS | KVTAP_CONNECTORS);
+	CHECK_EQ(header.feature_incompat,
+		 KVTAP_READER_REMEMBERS | KVTAP_CONNECTORS | KVTAP_DEVICES);
 	CHECK_EQ(pwrite(segment, &minor, 2, offsetof(struct kvtap_segment_header, minor)), 2);
 	CHECK_EQ(with(offsetof(struct kvtap_segment_header, feature_incompat), &before, 4),
 		 KVTAP_REJECT_NONE);

@@ -116,6 +116,40 @@ static void record_300(uint32_t series)
 	}
 }
 
+static uint32_t device_time_series(void)
+{
+	struct kvtap_feed feed = { .field = KVTAP_FIELD_DEVICE };
+	uint32_t kind, series;
+
+	CHECK_EQ(kvtap_family_declare(tap, &feed.family,
+				      &(struct kvtap_family){ .name = "device",
+							      .metric = KVTAP_COUNTER }),
+		 0);
+	CHECK_EQ(kvtap_kind_declare(tap, &kind,
+				    &(struct kvtap_kind){
+					    .name = "k", .feeds = &feed, .feed_count = 1 }),
+		 0);
+	CHECK_EQ(kvtap_kind_series(tap, &series, kind, NULL, 0), 0);
+	return series;
+}
+
+/* Of records in the ring and of folded ones. */
+TEST(overflow_keeps_the_device_time_of_transfers_whose_times_overlap)
+{
+	tap = small_tap();
+	uint32_t series = device_time_series();
+
+	for (uint8_t i = 0; i < 100; i++)
+		kvtap_transfer(tap, &(struct kvtap_transfer){
+					    .series = series,
+					    .flags = i % 2 ? KVTAP_TRANSFER_OVERLAPPED : 0,
+					    .duration_ns = 1000,
+					    .submit_ns = 900 });
+	drain_all(100);
+	CHECK_EQ(total_sum(watch_total(&watch, series), 0), 50 * 1000 + 50 * 100);
+	end();
+}
+
 /* 100 of 5,000,000 bytes, 100 of one more, 100 that failed. */
 TEST(overflow_keeps_offload_transfers_exact)
 {

@@ -226,6 +226,18 @@ TEST(plan_fields_are_those_of_the_record)
 	CHECK_EQ(kvtap_field_value(&record, 99), 0);
 }
 
+TEST(plan_device_time_is_all_of_the_duration_when_times_overlap)
+{
+	struct kvtap_record record = { .op = KVTAP_OP_TRANSFER | KVTAP_OP_OVERLAPPED,
+				       .duration_ns = 100,
+				       .submit_ns = 90,
+				       .queue_ns = 200 };
+
+	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_DEVICE), 100);
+	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_SUBMIT), 90);
+	CHECK_EQ(kvtap_field_value(&record, KVTAP_FIELD_QUEUE), 200);
+}
+
 TEST(plan_device_time_is_never_negative)
 {
 	struct kvtap_record record = { .duration_ns = 10, .submit_ns = 11 };

@@ -242,7 +242,7 @@ TEST(tap_fork_while_other_threads_declare_and_record)
 {
 	pthread_t thread[2];
 
-	if (with_asan())
+	if (with_asan() || with_tsan())
 		SKIP("a fork child may find the allocator of this sanitizer locked for ever");
 	tap = small_tap();
 	for (int i = 0; i < 2; i++)
