@@ -124,7 +124,8 @@ int prefill_main(const struct role *role)
 	static struct recorder recorder;
 	char *pool = prefill_pool(role->pool_fd);
 
-	if (!pool || recorder_open(&recorder, role->truth_fd, PREFILL_ENGINE, "0"))
+	if (!pool || recorder_open(&recorder, role->truth_fd, PREFILL_ENGINE, "0") ||
+	    recorder_declare(&recorder, PREFILL_ENGINE))
 		return 1;
 	/* under Yama only an ancestor may read this memory; let the driver's other children too */
 	prctl(PR_SET_PTRACER, (unsigned long)getppid(), 0, 0, 0);
@@ -300,7 +301,9 @@ static int decode_open(struct decode *decode, const struct role *role)
 	}
 	decode->gone_fd = ends[0];
 	close(ends[1]);
-	return recorder_open(&decode->recorder, role->truth_fd, DECODE_ENGINE, "0");
+	int error = recorder_open(&decode->recorder, role->truth_fd, DECODE_ENGINE, "0");
+
+	return error ? error : recorder_declare(&decode->recorder, DECODE_ENGINE);
 }
 
 int decode_main(const struct role *role)

@@ -86,7 +86,26 @@ static void print_offload(const struct report *report, const struct comparison *
 	printf("  %-34s %12s %18s %15s\n", "",
 	       verdict(a->count[columns->size], b->count[columns->size]),
 	       verdict(a->sum[columns->bytes], b->sum[columns->bytes]),
-	       verdict(a->sum[columns->time], b->sum[columns->time]));
+	       a->on_device && b->sum[columns->time] <= a->sum[columns->time]
+		       ? "no more"
+		       : verdict(a->sum[columns->time], b->sum[columns->time]));
+}
+
+static void print_device(const struct report *report)
+{
+	const struct truth *truth = NULL;
+
+	for (size_t i = 0; i < report->count && !truth; i++)
+		if (!strcmp(report->workers[i].role, "offload"))
+			truth = report->workers[i].truth;
+	if (truth && truth->on_device)
+		printf("\n  GPU: %s. Blocks went between its memory and pinned host memory; the "
+		       "scrape's seconds\n  are what it took by its own clock, the workers' how "
+		       "long they waited for it.\n",
+		       truth->device);
+	else if (truth)
+		printf("\n  No GPU (%s): both sides of stores and loads are host memory.\n",
+		       truth->device);
 }
 
 /* ---- pair: a row for each number ---------------------------------------------------------- */
@@ -164,7 +183,12 @@ static void print_verdict(const struct comparison *comparison)
 	printf("EQUAL: all %u numbers of the scrape (counts, sums to the nanosecond, buckets) are "
 	       "what\n"
 	       "the workers counted%s.\n",
-	       totals_cells(), comparison->killed ? ", the killed one among them" : "");
+	       totals_cells() - (comparison->counted.on_device ? 2 : 0),
+	       comparison->killed ? ", the killed one among them" : "");
+	if (comparison->counted.on_device)
+		printf("Not among them: the seconds of stores and loads, which the GPU alone "
+		       "knows. "
+		       "They are above 0\nand no more than the workers waited.\n");
 }
 
 /* ---- throughput and latency --------------------------------------------------------------- */
@@ -263,6 +287,7 @@ bool report_print(const struct report *report)
 	compare(&comparison, report);
 	print_offload(report, &comparison, &store);
 	print_offload(report, &comparison, &load);
+	print_device(report);
 	print_pair(&comparison);
 	bool right = print_checked(report);
 	print_speeds(report, &comparison);

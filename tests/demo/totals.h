@@ -9,6 +9,7 @@
 #ifndef DEMO_TOTALS_H
 #define DEMO_TOTALS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define MODEL_NAME "Llama-3.1-8B"
@@ -49,6 +50,7 @@ struct family {
 extern const struct family families[FAMILY_COUNT];
 
 struct totals {
+	bool on_device; /* times of stores and loads are those of workers that waited for a GPU */
 	uint64_t sum[FAMILY_COUNT];
 	uint64_t count[FAMILY_COUNT];		    /* histograms only */
 	uint64_t bucket[FAMILY_COUNT][BUCKETS_MAX]; /* not cumulative; the last is +Inf */

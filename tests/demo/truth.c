@@ -8,6 +8,7 @@
 #include "truth.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,7 +102,7 @@ static void print_log(void *name, enum kvtap_level level, const char *message)
 		fprintf(stderr, "worker of engine %s: %s\n", (const char *)name, message);
 }
 
-int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, const char *rank)
+int recorder_declare(struct recorder *recorder, const char *engine)
 {
 	static const char *const builtins[EVENT_KINDS] = {
 		[EVENT_STORE] = KVTAP_OFFLOAD_STORE,
@@ -111,7 +112,21 @@ int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, c
 		[EVENT_EXPIRED_REQUEST] = "vllm:nixl_num_kv_expired_reqs",
 	};
 	bool offload = strcmp(engine, OFFLOAD_ENGINE) == 0;
+	int error = 0;
 
+	/* as in vLLM, a worker declares the families of its own connector only, and kvtap's */
+	for (int kind = 0; kind < EVENT_KINDS && !error; kind++) {
+		if ((kind < EVENT_PULL) == offload)
+			error = kvtap_builtin(recorder->tap, &recorder->series[kind],
+					      builtins[kind], NULL);
+	}
+	if (error)
+		fprintf(stderr, "worker of engine %s: %s\n", engine, strerror(-error));
+	return error;
+}
+
+int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, const char *rank)
+{
 	recorder->truth = truth_map(truth_fd);
 	if (!recorder->truth)
 		return -errno;
@@ -122,12 +137,6 @@ int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, c
 								    .groups = KVTAP_GROUP_KVTAP,
 								    .log = print_log,
 								    .log_arg = (void *)engine });
-	/* as in vLLM, a worker declares the families of its own connector only, and kvtap's */
-	for (int kind = 0; kind < EVENT_KINDS && !error; kind++) {
-		if ((kind < EVENT_PULL) == offload)
-			error = kvtap_builtin(recorder->tap, &recorder->series[kind],
-					      builtins[kind], NULL);
-	}
 	if (error)
 		fprintf(stderr, "worker of engine %s: %s\n", engine, strerror(-error));
 	return error;
@@ -151,19 +160,45 @@ static void record_in_kvtap(struct recorder *recorder, const struct event *event
 								.request_id = event->request_id });
 }
 
-void recorder_record(struct recorder *recorder, uint32_t thread, const struct event *event)
+/* Late by no more than the device's clock takes to be read; the tap's own counts tell of none. */
+static void harvest(struct kvtap_cuda *spans)
+{
+	struct kvtap_cuda_stats stats;
+
+	do {
+		kvtap_cuda_harvest(spans, 0);
+		kvtap_cuda_stats(spans, &stats);
+	} while (stats.in_flight && sched_yield() == 0);
+}
+
+static void record(struct recorder *recorder, uint32_t thread, const struct event *event,
+		   struct kvtap_cuda *spans)
 {
 	struct truth_thread *own = &recorder->truth->thread[thread];
 	uint64_t next = own->committed + 1;
 
 	own->in_flight = *event;
 	own->intended = next;
-	record_in_kvtap(recorder, event);
+	if (spans)
+		harvest(spans);
+	else
+		record_in_kvtap(recorder, event);
 	own->copy[next % 2] = own->copy[(next - 1) % 2];
 	totals_apply(&own->copy[next % 2], event);
 	own->committed = next;
 	if (event->kind < TRANSFER_KINDS && !event->status)
 		own->latency[event->kind][latency_slot(event->duration_ns)]++;
+}
+
+void recorder_record(struct recorder *recorder, uint32_t thread, const struct event *event)
+{
+	record(recorder, thread, event, NULL);
+}
+
+void recorder_harvest(struct recorder *recorder, uint32_t thread, const struct event *event,
+		      struct kvtap_cuda *spans)
+{
+	record(recorder, thread, event, spans);
 }
 
 void recorder_close(struct recorder *recorder)

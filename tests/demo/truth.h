@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kvtap.h"
+#include "kvtap_cuda.h"
 #include "totals.h"
 
 #define THREADS_MAX 16
@@ -36,6 +36,8 @@ struct truth {
 	_Atomic uint64_t bytes_checked; /* decode: bytes that were what prefill wrote */
 	_Atomic uint64_t bytes_wrong;
 	_Atomic uint32_t through_file; /* decode: process_vm_readv is not allowed here */
+	_Atomic bool on_device;	       /* offload: copies are a GPU's, and so are their times */
+	char device[128];	       /* offload: the GPU's name, or why there is none */
 	struct kvtap_stats stats;      /* at a clean end */
 	struct truth_thread thread[THREADS_MAX];
 };
@@ -61,10 +63,18 @@ struct recorder {
 	uint32_t series[EVENT_KINDS];
 };
 
-/* recorder_open - 0 or a negative errno, said on stderr */
+/* recorder_open, recorder_declare - 0 or a negative errno, said on stderr */
 int recorder_open(struct recorder *recorder, int truth_fd, const char *engine, const char *rank);
+/* recorder_declare - the series of the events of such an engine */
+int recorder_declare(struct recorder *recorder, const char *engine);
 /* recorder_record - one event of one thread into kvtap, then into the truth */
 void recorder_record(struct recorder *recorder, uint32_t thread, const struct event *event);
+/*
+ * recorder_harvest - the same of a span that has ended on its device, the only one of @spans: kvtap
+ * has the device's time, the truth the event's, which is the worker's own and longer
+ */
+void recorder_harvest(struct recorder *recorder, uint32_t thread, const struct event *event,
+		      struct kvtap_cuda *spans);
 /* recorder_close - leave the tap's own counters in the truth and close it; no thread records */
 void recorder_close(struct recorder *recorder);
 
