@@ -5,7 +5,8 @@
 # The ```sh block after <!-- test: quick start --> runs in a copy of the working tree without its
 # build folder; the ```c block after <!-- test: api --> is compiled, linked with the static library
 # and run, and an exporter serves what it recorded; the transfer that the interval log's line tells of
-# is recorded, and the exporter writes that line. BUILD: what the second is linked with.
+# is recorded, and the exporter writes that line; the block after <!-- test: span --> compiles, where
+# CUDA's header is found. BUILD: what the second is linked with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${BUILD:-build/release}")
@@ -57,6 +58,14 @@ echo "quick start: $(paste -s -d ';' "$place/start.sh")"
 	env -u BUILD -u MAKEFLAGS -u MAKELEVEL -u MODE -u T -u B -u CC -u RUNNER SECONDS=3 \
 		sh -e "$place/start.sh"
 )
+block span c >"$place/span.c"
+root=$(lib/cuda/find-cuda.sh | tr ' ' '\n' | sed -n 's/^include=//p')
+if [ -n "$root" ]; then
+	echo "span: $(wc -l <"$place/span.c") lines"
+	gcc -std=c11 -Wall -Wextra -Werror -Iinclude -isystem "$root" -c -o "$place/span.o" "$place/span.c"
+else
+	echo "span: not compiled, cuda.h is not there"
+fi
 echo "api: $(wc -l <"$place/api.c") lines"
 gcc -std=c11 -Wall -Wextra -Werror -Iinclude -o "$place/api" "$place/api.c" "$build/libkvtap.a" \
 	-lpthread -lm
