@@ -30,25 +30,59 @@ count() { # a pattern in a log
 }
 
 # A runner that dies before its last line has failed, whatever its tests did.
+judge_binary() { # name, its log, its exit status
+	local name=$1 result
+	result=$(tail -n 1 "$2")
+	if [[ $result =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+		((passed += BASH_REMATCH[1], failed += BASH_REMATCH[2], skipped += BASH_REMATCH[3], 1))
+		if [ "$3" != 0 ] && [ "${BASH_REMATCH[2]}" = 0 ]; then
+			printf 'not ok %s # exit status %d\n' "$name" "$3"
+			((failed += 1))
+		fi
+	else
+		printf 'not ok %s # died with status %d\n' "$name" "$3"
+		((failed += 1))
+	fi
+}
+
 run_binary() {
-	local name=$1 log=$logs/$1.log arguments=() status=0 result
+	local name=$1 log=$logs/$1.log arguments=() status=0
 	if [[ $name != *"$filter"* ]]; then
 		arguments=("$filter")
 	fi
 	printf '# %s\n' "$name"
 	"${runner[@]}" "$BUILD/tests/$name" "${arguments[@]}" </dev/null 2>&1 | tee "$log" || status=$?
-	result=$(tail -n 1 "$log")
-	if [[ $result =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-		((passed += BASH_REMATCH[1], failed += BASH_REMATCH[2], skipped += BASH_REMATCH[3], 1))
-		if [ "$status" != 0 ] && [ "${BASH_REMATCH[2]}" = 0 ]; then
-			printf 'not ok %s # exit status %d\n' "$name" "$status"
-			((failed += 1))
-		fi
-	else
-		printf 'not ok %s # died with status %d\n' "$name" "$status"
-		((failed += 1))
-	fi
+	judge_binary "$name" "$log" "$status"
 }
+
+# Kill points take the longest and know no time: as many of these tests at once as processors.
+run_beside() { # programs
+	local program name log names=()
+	for program in "$@"; do
+		for name in $(sed -n -E 's/^TEST[A-Z_]*\((\w+).*/\1/p' "tests/$program.c"); do
+			if [[ $program != *"$filter"* && $name != *"$filter"* ]]; then
+				continue
+			fi
+			while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+				wait -n || true
+			done
+			names+=("$name")
+			log=$logs/$name.log
+			{
+				status=0
+				"${runner[@]}" "$BUILD/tests/$program" "$name" </dev/null >"$log" 2>&1 || status=$?
+				echo "$status" >"$log.status"
+			} &
+		done
+	done
+	wait
+	for name in "${names[@]}"; do
+		log=$logs/$name.log
+		cat "$log"
+		judge_binary "$name" "$log" "$(cat "$log.status")"
+	done
+}
+trap 'kill $(jobs -rp) 2>/dev/null || true' EXIT
 
 run_script() {
 	local name=$1 log=$logs/$1.log status=0 own
@@ -71,13 +105,19 @@ run_script() {
 	fi
 }
 
+beside=()
 for source in tests/test_*.c; do
 	name=$(basename "$source" .c)
 	if [ "$name" != test_main ] &&
 		{ [[ $name == *"$filter"* ]] || grep -q -E "^TEST.*\(\w*$filter" "$source"; }; then
-		run_binary "$name"
+		if [[ $name == test_kill* ]]; then
+			beside+=("$name")
+		else
+			run_binary "$name"
+		fi
 	fi
 done
+run_beside "${beside[@]}"
 if [ "${1:-}" != unit ]; then
 	for script in tests/check-*.sh tests/e2e_*.sh; do
 		name=$(basename "$script" .sh)

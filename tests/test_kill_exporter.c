@@ -212,7 +212,7 @@ static void act_drain(void)
 	drain_pass(victim.drain, true);
 }
 
-TEST_TIMEOUT(kill_exporter_at_every_instruction_of_a_drain, 900)
+TEST_TIMEOUT(kill_exporter_at_every_instruction_of_a_drain_of_values, 900)
 {
 	run(&(struct trace_scenario){ "exporter drain", prepare_drain, act_drain, NULL, killed_few,
 				      0 });
