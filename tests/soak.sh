@@ -38,11 +38,11 @@ fail() {
 
 export KVTAP_DIR=$place
 "$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --series.idle-timeout=5s \
-	2>"$place/log" &
+	>/dev/null 2>"$place/log" &
 exporter=$!
 pids+=("$exporter")
 address=
-for ((tries = 0; tries < 200; tries++)); do
+for ((tries = 0; tries < 600; tries++)); do
 	address=$(sed -n -E 's/.*msg=Listening address="?([^ "]+)"?.*/\1/p' "$place/log" | head -n 1)
 	if [ -n "$address" ]; then
 		break
