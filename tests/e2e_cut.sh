@@ -44,22 +44,22 @@ signal() { # name
 	kill -s "$1" "${writers[@]}" 2>/dev/null
 }
 
-# Wait until a command succeeds, at most 20 s.
+# Wait until a command succeeds, at most 60 s.
 wait_for() {
 	local tries
-	for ((tries = 0; tries < 200; tries++)); do
+	for ((tries = 0; tries < 600; tries++)); do
 		if "$@"; then
 			return
 		fi
 		sleep 0.1
 	done
-	echo "not in 20 s: $*"
+	echo "not in 60 s: $*"
 	cat "$place/exporter.log"
 	exit 1
 }
 
 export KVTAP_DIR=$place
-"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=5s 2>"$place/exporter.log" &
+"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=60s 2>"$place/exporter.log" &
 pids+=($!)
 wait_for grep -q -s msg=Listening "$place/exporter.log"
 port=$(sed -n -E 's/.*msg=Listening address="?[^ ]*:([0-9]+)"?.*/\1/p' "$place/exporter.log" | head -n 1)

@@ -33,16 +33,16 @@ fail() {
 	exit 1
 }
 
-# Wait until a command succeeds, at most 20 s.
+# Wait until a command succeeds, at most 60 s.
 wait_for() {
 	local tries
-	for ((tries = 0; tries < 200; tries++)); do
+	for ((tries = 0; tries < 600; tries++)); do
 		if "$@"; then
 			return
 		fi
 		sleep 0.1
 	done
-	fail "not in 20 s: $*"
+	fail "not in 60 s: $*"
 }
 
 # The address that a log says a program listens on.
@@ -61,7 +61,7 @@ value() {
 }
 
 export KVTAP_DIR=$place
-"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=5s 2>"$place/exporter.log" &
+"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=60s 2>"$place/exporter.log" &
 pids+=($!)
 wait_for listens "$place/exporter.log" 'msg=Listening'
 exporter=$address

@@ -71,10 +71,10 @@ gcc -std=c11 -Wall -Wextra -Werror -Iinclude -o "$place/api" "$place/api.c" "$bu
 	-lpthread -lm
 export KVTAP_DIR=$place
 "$place/api"
-"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=5s \
+"$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=60s \
 	>"$place/interval" 2>"$place/log" &
 exporter=$!
-for ((tries = 0; tries < 200; tries++)); do
+for ((tries = 0; tries < 600; tries++)); do
 	address=$(sed -n 's/.*msg=Listening address=\([^ ]*\).*/\1/p' "$place/log")
 	[ -z "$address" ] || break
 	sleep 0.1

@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 
 BUILD = os.environ.get("BUILD", "build/release")
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 class Failed(Exception):
@@ -74,7 +74,7 @@ class Exporter(Server):
     def __init__(self, folder, *flags):
         super().__init__("exporter", folder,
                          [BUILD + "/kvtap-exporter", "--web.listen-address=127.0.0.1:0",
-                          "--web.cut-timeout=5s", "--dir=" + folder, *flags],
+                          "--web.cut-timeout=60s", "--dir=" + folder, *flags],
                          r"msg=Listening address=\S*:([0-9]+) ")
 
     def scrape(self, accept="text/plain"):

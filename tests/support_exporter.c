@@ -26,8 +26,8 @@
 #include "test.h"
 
 #define FLAGS_MAX 16
-#define START_MS 20000
-#define STOP_MS 10000
+#define START_MS 60000
+#define STOP_MS 60000
 #define PIPE_BYTES (1 << 20)
 
 const char *exporter_path(void)

@@ -22,7 +22,7 @@
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 #define KEY_BYTES (64u << 10)
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 60000
 
 /* What is open while the lines go by. */
 struct walk {

@@ -37,7 +37,7 @@ void test_register(struct test *test);
 	}                                                                                          \
 	static void name##_test(void)
 
-#define TEST(name) TEST_CASE(name, 60, false)
+#define TEST(name) TEST_CASE(name, 300, false)
 #define TEST_TIMEOUT(name, seconds) TEST_CASE(name, seconds, false)
 /* for tests of the runner: fails on purpose */
 #define TEST_BY_NAME(name, seconds) TEST_CASE(name, seconds, true)

@@ -16,7 +16,7 @@
 #include "test.h"
 
 #define ORPHANS_MAX 4096
-#define SWEEP_LIMIT_S 20
+#define SWEEP_LIMIT_S 120
 
 static struct kvtap *tap; /* in the victim */
 

@@ -28,7 +28,7 @@
 #define EXIT_SKIPPED 77
 #define FD_MAX 4096
 /* a process that is already on its way out when its test ends is not left behind */
-#define ORPHAN_MS 1000
+#define ORPHAN_MS 5000
 
 /* what a test tells the runner; shared with its processes */
 struct notes {

@@ -24,7 +24,7 @@
 #include "support_segment.h"
 #include "test.h"
 
-#define STATE_LIMIT_S 10
+#define STATE_LIMIT_S 60
 
 struct worker {
 	pid_t pid;

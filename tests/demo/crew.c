@@ -20,7 +20,7 @@
 #include "process.h"
 #include "roles.h"
 
-#define FINISH_LIMIT_MS 10000
+#define FINISH_LIMIT_MS 60000
 #define BLOCKS_PER_WORKER 96
 #define BLOCKS_IN_ALL 512 /* 1 GiB, or 6 blocks a thread if that is more */
 

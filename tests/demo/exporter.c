@@ -19,8 +19,8 @@
 #include "process.h"
 #include "truth.h"
 
-#define START_LIMIT_MS 10000
-#define STOP_LIMIT_MS 10000
+#define START_LIMIT_MS 60000
+#define STOP_LIMIT_MS 60000
 #define LINES_SHOWN 10
 
 bool exporter_read(struct exporter *exporter)
@@ -91,7 +91,7 @@ int exporter_start(struct exporter *exporter, const char *path, const char *name
 	char *argv[] = { (char *)path,
 			 (char *)"--web.listen-address=127.0.0.1:0",
 			 (char *)"--log.interval=1d",
-			 (char *)"--web.cut-timeout=5s",
+			 (char *)"--web.cut-timeout=60s",
 			 name_space_flag,
 			 NULL };
 	int ends[2];
