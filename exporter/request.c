@@ -16,7 +16,7 @@
 #include "clock.h"
 #include "respond.h"
 
-/* for a format that nobody wanted before, and for the very first page */
+/* at least, for a format that nobody wanted before, and for the very first page */
 #define FIRST_PAGE_MS 2000
 /* a publication may find no slot; more tries than this would keep the drain busy */
 #define CUTS_MAX 3u
@@ -191,6 +191,13 @@ static enum MHD_Result ask_for_cut(struct request *request, int timeout_ms)
 	return MHD_YES;
 }
 
+static int timeout_of(const struct request *request, bool first)
+{
+	int timeout_ms = request->service->options.cut_timeout_ms;
+
+	return first && timeout_ms < FIRST_PAGE_MS ? FIRST_PAGE_MS : timeout_ms;
+}
+
 /* Called anew after each cut. */
 static enum MHD_Result serve_page(struct request *request)
 {
@@ -208,7 +215,7 @@ static enum MHD_Result serve_page(struct request *request)
 	if (page)
 		page_release(page);
 	if (!request->cuts)
-		return ask_for_cut(request, page ? options->cut_timeout_ms : FIRST_PAGE_MS);
+		return ask_for_cut(request, timeout_of(request, !page));
 	if (request->in_time && request->cuts < CUTS_MAX)
 		return ask_for_cut(request, 0);
 	return respond_any_page(request, offer);
