@@ -20,7 +20,7 @@ passed=0 failed=0 skipped=0
 
 export ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
-export TSAN_OPTIONS="halt_on_error=1:die_after_fork=0:${TSAN_OPTIONS:-}"
+export TSAN_OPTIONS="halt_on_error=1:die_after_fork=0:atexit_sleep_ms=50:${TSAN_OPTIONS:-}"
 if [ -f tests/tsan.supp ]; then
 	TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp:$TSAN_OPTIONS"
 fi
