@@ -8,7 +8,6 @@
  * so. Clocks of the device are left alone.
  */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,23 +201,13 @@ static void print_times(int mode)
 static void print_ratio(int mode, const struct paired *control)
 {
 	const double *off_us = run.figures[CUDA_OFF].wall_us, *us = run.figures[mode].wall_us;
-	struct bench_samples more = { 0 };
 	struct paired ratio = *control;
 
 	if (mode != CUDA_OFF_AGAIN)
 		paired_ratio(&ratio, us, off_us, run.extent->rounds, &run.random);
-	for (uint32_t i = 0; i < run.extent->rounds; i++)
-		bench_samples_add(&more, (us[i] - off_us[i]) * 1e3);
-	printf(" ratio_p50=%.4f ratio_low=%.4f ratio_high=%.4f control_low=%.4f control_high=%.4f "
-	       "more_ns_p50=%.0f",
-	       ratio.p50, ratio.low, ratio.high, control->low, control->high,
-	       bench_percentile(&more, 50));
-	bench_samples_free(&more);
-	if (paired_same(&ratio, control))
-		printf(" verdict=\"not distinguishable\"");
-	else
-		printf(" verdict=\"%.2f %% %s\"", fabs(ratio.p50 - 1) * 100,
-		       ratio.p50 < 1 ? "less" : "more");
+	paired_print_ratio(&ratio, control);
+	paired_print_more(us, off_us, run.extent->rounds);
+	paired_print_verdict(&ratio, control);
 }
 
 static void print_cells(void)

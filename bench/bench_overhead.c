@@ -307,17 +307,6 @@ static void print_times(enum mode mode)
 	bench_samples_free(&samples);
 }
 
-static void print_verdict(const struct paired *ratio, const struct paired *control)
-{
-	double percent = (ratio->p50 - 1) * 100;
-
-	if (paired_same(ratio, control))
-		printf(" verdict=\"not distinguishable\"");
-	else
-		printf(" verdict=\"%.2f %% %s\"", percent < 0 ? -percent : percent,
-		       percent < 0 ? "less" : "more");
-}
-
 /* Bars are for a ring that somebody reads; a fold has its own, in bench_record. */
 static void print_bars(enum mode mode, const struct paired *ratio, const struct paired *control)
 {
@@ -338,15 +327,13 @@ static void print_ratio(enum mode mode, const struct paired *control)
 
 	if (mode != OFF_AGAIN)
 		paired_ratio(&ratio, run.us[mode], run.us[OFF], run.rounds, &run.random);
-	printf(" ratio_p50=%.4f ratio_low=%.4f ratio_high=%.4f control_low=%.4f control_high=%.4f "
-	       "percent=%.2f",
-	       ratio.p50, ratio.low, ratio.high, control->low, control->high,
-	       (ratio.p50 - 1) * 100);
+	paired_print_ratio(&ratio, control);
+	printf(" percent=%.2f", (ratio.p50 - 1) * 100);
 	if (mode == PER_BLOCK) {
 		paired_ratio(&whole, run.us[mode], run.us[BARE], run.rounds, &run.random);
 		printf(" percent_with_clock=%.2f", (whole.p50 - 1) * 100);
 	}
-	print_verdict(&ratio, control);
+	paired_print_verdict(&ratio, control);
 	print_bars(mode, &ratio, control);
 }
 

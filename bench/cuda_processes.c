@@ -2,7 +2,6 @@
 /* cuda_processes.c - see cuda_processes.h */
 #include "cuda_processes.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -93,24 +92,14 @@ static void print_cell(const char *bench)
 
 static void print_ratio(int process, const struct paired *control)
 {
-	struct bench_samples more = { 0 };
 	struct paired ratio = *control;
 	uint32_t rounds = run.given->rounds;
 
 	if (process == INJECTED)
 		paired_ratio(&ratio, run.us[process], run.us[PLAIN], rounds, run.given->random);
-	for (uint32_t i = 0; i < rounds; i++)
-		bench_samples_add(&more, (run.us[process][i] - run.us[PLAIN][i]) * 1e3);
-	printf(" ratio_p50=%.4f ratio_low=%.4f ratio_high=%.4f control_low=%.4f control_high=%.4f "
-	       "more_ns_p50=%.0f",
-	       ratio.p50, ratio.low, ratio.high, control->low, control->high,
-	       bench_percentile(&more, 50));
-	bench_samples_free(&more);
-	if (paired_same(&ratio, control))
-		printf(" verdict=\"not distinguishable\"");
-	else
-		printf(" verdict=\"%.2f %% %s\"", fabs(ratio.p50 - 1) * 100,
-		       ratio.p50 < 1 ? "less" : "more");
+	paired_print_ratio(&ratio, control);
+	paired_print_more(run.us[process], run.us[PLAIN], rounds);
+	paired_print_verdict(&ratio, control);
 }
 
 static void print_processes(void)

@@ -2,6 +2,8 @@
 /* paired.c - see paired.h */
 #include "paired.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,4 +79,29 @@ void paired_ratio(struct paired *ratio, const double *over, const double *under,
 bool paired_same(const struct paired *ratio, const struct paired *control)
 {
 	return ratio->p50 >= control->low && ratio->p50 <= control->high;
+}
+
+void paired_print_ratio(const struct paired *ratio, const struct paired *control)
+{
+	printf(" ratio_p50=%.4f ratio_low=%.4f ratio_high=%.4f control_low=%.4f control_high=%.4f",
+	       ratio->p50, ratio->low, ratio->high, control->low, control->high);
+}
+
+void paired_print_more(const double *over_us, const double *under_us, uint32_t rounds)
+{
+	struct bench_samples more = { 0 };
+
+	for (uint32_t i = 0; i < rounds; i++)
+		bench_samples_add(&more, (over_us[i] - under_us[i]) * 1e3);
+	printf(" more_ns_p50=%.0f", bench_percentile(&more, 50));
+	bench_samples_free(&more);
+}
+
+void paired_print_verdict(const struct paired *ratio, const struct paired *control)
+{
+	if (paired_same(ratio, control))
+		printf(" verdict=\"not distinguishable\"");
+	else
+		printf(" verdict=\"%.2f %% %s\"", fabs(ratio->p50 - 1) * 100,
+		       ratio->p50 < 1 ? "less" : "more");
 }

@@ -46,4 +46,11 @@ void paired_ratio(struct paired *ratio, const double *over, const double *under,
  */
 bool paired_same(const struct paired *ratio, const struct paired *control);
 
+/* paired_print_ratio - both with their intervals, as keys of a line */
+void paired_print_ratio(const struct paired *ratio, const struct paired *control);
+/* paired_print_more - the median of how much longer it took in a round; times in us */
+void paired_print_more(const double *over_us, const double *under_us, uint32_t rounds);
+/* paired_print_verdict - by how much they differ, if they do */
+void paired_print_verdict(const struct paired *ratio, const struct paired *control);
+
 #endif
