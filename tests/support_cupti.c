@@ -53,6 +53,20 @@ void cupti_inject(void)
 	CHECK_EQ(initialize(), 1);
 }
 
+struct double_copy cupti_a_copy(const struct double_cupti *cupti)
+{
+	uint64_t now = cupti->now();
+
+	return (struct double_copy){ .kind = H2D,
+				     .source = PINNED,
+				     .target = DEVICE,
+				     .bytes = 4096,
+				     .start = now - 2000,
+				     .end = now,
+				     .count = 1,
+				     .stream = 7 };
+}
+
 static _Noreturn void be_program(int say, int hear, void (*run)(void))
 {
 	char byte = 0;

@@ -36,25 +36,10 @@ static void begin(void)
 	cupti_inject();
 }
 
-/* One copy of 4 KiB from pinned memory, which took 2 us. */
-static struct double_copy a_copy(void)
-{
-	uint64_t now = cupti->now();
-
-	return (struct double_copy){ .kind = H2D,
-				     .source = PINNED,
-				     .target = DEVICE,
-				     .bytes = 4096,
-				     .start = now - 2000,
-				     .end = now,
-				     .count = 1,
-				     .stream = 7 };
-}
-
 static void copy_times(int count)
 {
 	for (int i = 0; i < count; i++)
-		cupti->copy(a_copy());
+		cupti->copy(cupti_a_copy(cupti));
 }
 
 /* Run it to its end, and scrape. */
@@ -72,7 +57,7 @@ static double value(const char *key)
 	return page_number(page, key);
 }
 
-/* Copies as a_copy() makes them, and what became of all records. */
+/* Copies as cupti_a_copy(cupti) makes them, and what became of all records. */
 static void check_page(double copies, double dropped, double ignored)
 {
 	CHECK_EQ(value("kvtap_cuda_copies_total" A_COPY), copies);
@@ -96,7 +81,7 @@ static void copy_5000(void)
 
 	begin();
 	for (uint64_t i = 0; i < COPIES; i++) {
-		struct double_copy copy = a_copy(), kind = kinds[i % 5];
+		struct double_copy copy = cupti_a_copy(cupti), kind = kinds[i % 5];
 
 		kind.bytes = 1000 + i;
 		kind.start = copy.start;
@@ -205,7 +190,7 @@ static void copy_batches(void)
 	struct double_copy copy;
 
 	begin();
-	copy = a_copy();
+	copy = cupti_a_copy(cupti);
 	copy.count = 128;
 	cupti->copy(copy);
 }
@@ -238,7 +223,7 @@ static void copy_untimed(void)
 	struct double_copy copy;
 
 	begin();
-	copy = a_copy();
+	copy = cupti_a_copy(cupti);
 	copy.start = copy.end = 0;
 	cupti->copy(copy);
 }
@@ -269,7 +254,7 @@ static void copy_to_hosts(void)
 	struct double_copy copy;
 
 	begin();
-	copy = a_copy();
+	copy = cupti_a_copy(cupti);
 	copy.kind = D2H;
 	copy.source = DEVICE;
 	copy.target = MANAGED;
@@ -297,14 +282,14 @@ static void raw_records(void)
 	uint32_t kernel[16] = { 3 }, unknown[4] = { 4711 }, half[24] = { 1 };
 
 	begin();
-	cupti->copy(a_copy());
+	cupti->copy(cupti_a_copy(cupti));
 	cupti->raw(kernel, sizeof(kernel), sizeof(kernel)); /* ignored */
-	cupti->copy(a_copy());
+	cupti->copy(cupti_a_copy(cupti));
 	cupti->raw(unknown, sizeof(unknown), sizeof(unknown)); /* ends its buffer */
-	cupti->copy(a_copy());
+	cupti->copy(cupti_a_copy(cupti));
 	cupti->raw(half, sizeof(half), 48); /* ends within it */
 	cupti->raw(half, sizeof(half), SIZE_MAX / 2);
-	cupti->copy(a_copy());
+	cupti->copy(cupti_a_copy(cupti));
 }
 
 TEST(cupti_ignores_and_counts_malformed_records)
@@ -322,11 +307,11 @@ static void copy_sizes(void)
 	struct double_copy copy;
 
 	begin();
-	copy = a_copy();
+	copy = cupti_a_copy(cupti);
 	copy.bytes = 4095;
 	cupti->copy(copy);
-	cupti->copy(a_copy());
-	copy = a_copy();
+	cupti->copy(cupti_a_copy(cupti));
+	copy = cupti_a_copy(cupti);
 	copy.kind = D2D;
 	copy.count = 2;
 	cupti->copy(copy);
@@ -345,7 +330,7 @@ static void copy_on_5_streams(void)
 {
 	begin();
 	for (uint32_t i = 0; i < 10; i++) {
-		struct double_copy copy = a_copy();
+		struct double_copy copy = cupti_a_copy(cupti);
 
 		copy.stream = 7 + i % 5;
 		cupti->copy(copy);
@@ -365,7 +350,7 @@ static void copy_on_256_streams_of_8_devices(void)
 {
 	begin();
 	for (uint32_t i = 0; i < 2048; i++) {
-		struct double_copy copy = a_copy();
+		struct double_copy copy = cupti_a_copy(cupti);
 
 		copy.stream = i % 256;
 		copy.device = i / 256;

@@ -26,16 +26,7 @@ static int failure;
 
 static void copy_one(void)
 {
-	uint64_t now = cupti->now();
-
-	cupti->copy((struct double_copy){ .kind = H2D,
-					  .source = PINNED,
-					  .target = DEVICE,
-					  .bytes = 4096,
-					  .start = now - 2000,
-					  .end = now,
-					  .count = 1,
-					  .stream = 7 });
+	cupti->copy(cupti_a_copy(cupti));
 }
 
 static void copy(void)

@@ -21,17 +21,8 @@ static struct page *page;
 
 static void copies(int count)
 {
-	uint64_t now = cupti->now();
-
 	while (count--)
-		cupti->copy((struct double_copy){ .kind = H2D,
-						  .source = PINNED,
-						  .target = DEVICE,
-						  .bytes = 4096,
-						  .start = now - 2000,
-						  .end = now,
-						  .count = 1,
-						  .stream = 7 });
+		cupti->copy(cupti_a_copy(cupti));
 }
 
 static void inject(void)

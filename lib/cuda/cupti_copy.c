@@ -155,22 +155,20 @@ static bool counts_copies(const struct kvtap_copies *copies)
 	return copies->cupti->version >= KVTAP_CUPTI_VERSION_COPY_COUNT;
 }
 
+/* Of struct kvtap_cupti_copy or kvtap_cupti_peer, which have the same fields at other places. */
+#define COPY_OF(from, copies_made)                                                                 \
+	{                                                                                          \
+		.kind = (from)->copy_kind, .source = (from)->source_kind,                          \
+		.target = (from)->target_kind, .bytes = (from)->bytes, .start = (from)->start,     \
+		.end = (from)->end, .device = (from)->device, .stream = (from)->stream,            \
+		.correlation = (from)->correlation, .count = (copies_made)                         \
+	}
+
 static void copy_record(struct kvtap_copies *copies, const void *bytes)
 {
-	const struct kvtap_cupti_copy_counted *counted = bytes;
-	const struct kvtap_cupti_copy *from = &counted->copy;
-	struct copy copy = {
-		.kind = from->copy_kind,
-		.source = from->source_kind,
-		.target = from->target_kind,
-		.bytes = from->bytes,
-		.start = from->start,
-		.end = from->end,
-		.device = from->device,
-		.stream = from->stream,
-		.correlation = from->correlation,
-		.count = counts_copies(copies) && counted->copy_count ? counted->copy_count : 1,
-	};
+	const struct kvtap_cupti_copy_counted *from = bytes;
+	bool counted = counts_copies(copies) && from->copy_count;
+	struct copy copy = COPY_OF(&from->copy, counted ? from->copy_count : 1);
 
 	record(copies, &copy);
 }
@@ -178,18 +176,7 @@ static void copy_record(struct kvtap_copies *copies, const void *bytes)
 static void peer_record(struct kvtap_copies *copies, const void *bytes)
 {
 	const struct kvtap_cupti_peer *from = bytes;
-	struct copy copy = {
-		.kind = from->copy_kind,
-		.source = from->source_kind,
-		.target = from->target_kind,
-		.bytes = from->bytes,
-		.start = from->start,
-		.end = from->end,
-		.device = from->device,
-		.stream = from->stream,
-		.correlation = from->correlation,
-		.count = 1,
-	};
+	struct copy copy = COPY_OF(from, 1);
 
 	record(copies, &copy);
 }
