@@ -310,6 +310,13 @@ bool connections_move(struct connections *connections, struct connection *connec
 	return open;
 }
 
+void connections_resume(struct connections *connections, void (*resume)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&connections->lock);
+	resume(arg);
+	pthread_mutex_unlock(&connections->lock);
+}
+
 bool connection_is_local(const struct connection *connection)
 {
 	return connection->local;

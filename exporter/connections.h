@@ -90,6 +90,13 @@ void connections_close(struct connections *connections, struct connection *conne
  */
 bool connections_move(struct connections *connections, struct connection *connection,
 		      enum connection_state state, size_t bytes);
+/**
+ * connections_resume - end the wait of one in WAITING, by a call of resume with its argument
+ *
+ * The connection leaves WAITING, and the table, only after resume has returned: what it touches is
+ * there until then, however soon the connection goes on.
+ */
+void connections_resume(struct connections *connections, void (*resume)(void *arg), void *arg);
 /* connection_is_local - its peer is on this machine: loopback, or a Unix socket */
 bool connection_is_local(const struct connection *connection);
 

@@ -2,15 +2,14 @@
 /*
  * http.c - the daemons of libmicrohttpd, their connections, and an end that answers what is begun
  *
- * Each listening socket has a daemon of two threads that serve its connections by epoll, so a client
+ * Each listening socket has a pool of two threads that serve its connections by epoll, so a client
  * that reads slowly holds a connection and a reference to its page, but no thread and no lock. One
  * more thread looks at all deadlines. When the configuration begins or ceases to ask for TLS, a new
- * daemon takes the socket over and the old one stops when its last connection has ended.
+ * pool takes the socket over and the old one ends with its last connection.
  */
 #include "http.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <stdarg.h>
@@ -18,11 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "listen.h"
 #include "log.h"
+#include "loop.h"
 #include "request.h"
 #include "respond.h"
 
@@ -34,24 +33,25 @@
 #define CONNECTIONS_SPARE 128u
 /* for those whose wait is ended by the end */
 #define LAST_ANSWERS_MS 100
-#define RETIRED_LOOK_NS (1000 * CLOCK_MS)
+#define LOOK_NS (1000 * CLOCK_MS)
 
-/* A daemon and its own descriptor of a listening socket. */
-struct server {
-	struct MHD_Daemon *daemon;
-	int fd;
-	struct server *next; /* of those that retired */
+struct pool {
+	struct http *http;
+	struct loop *loops[THREADS]; /* NULL: was not started */
+	bool tls;
+	struct pool *next; /* of those that retired */
 };
 
 struct http {
 	struct service service;
 	struct listener listeners[HTTP_LISTENERS_MAX];
-	struct server *servers[HTTP_LISTENERS_MAX]; /* the one that accepts, for each listener */
 	size_t count;
 	pthread_mutex_t lock;
-	/* under lock, and touched no more once stopping */
-	struct server *retired;
-	bool tls, stopping;
+	/* under lock, and touched by its end alone once stopping */
+	struct pool *pools[HTTP_LISTENERS_MAX]; /* the one that accepts, for each listener */
+	struct pool *retired;
+	uint64_t retry_ns; /* when a pool that could not be started may be tried again */
+	bool stopping;
 	_Atomic time_t warned; /* relaxed: statistic */
 };
 
@@ -100,8 +100,10 @@ static bool secure(struct http *http, struct MHD_Connection *mhd, const struct p
 	return !tls || tls_attach(tls, info->tls_session) == 0;
 }
 
-static struct peer *peer_begin(struct http *http, struct MHD_Connection *mhd)
+static struct peer *peer_begin(struct loop *loop, struct MHD_Connection *mhd)
 {
+	struct pool *pool = loop_context(loop);
+	struct http *http = pool->http;
 	struct service *service = &http->service;
 	struct peer *peer = calloc(1, sizeof(*peer));
 	int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -117,6 +119,7 @@ static struct peer *peer_begin(struct http *http, struct MHD_Connection *mhd)
 		shutdown(fd, SHUT_RDWR);
 		return NULL;
 	}
+	peer->loop = loop;
 	peer->settings = web_acquire(service->web);
 	if (!secure(http, mhd, peer))
 		shutdown(fd, SHUT_RDWR);
@@ -127,11 +130,12 @@ static struct peer *peer_begin(struct http *http, struct MHD_Connection *mhd)
 static void connection_changed(void *arg, struct MHD_Connection *mhd, void **context,
 			       enum MHD_ConnectionNotificationCode what)
 {
-	struct http *http = arg;
+	struct pool *pool = loop_context(arg);
+	struct http *http = pool->http;
 	struct peer *peer = *context;
 
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		*context = peer_begin(http, mhd);
+		*context = peer_begin(arg, mhd);
 		return;
 	}
 	if (!peer)
@@ -178,12 +182,14 @@ static int no_certificate(gnutls_session_t session, const gnutls_datum_t *names,
 	return -1;
 }
 
-static struct MHD_Daemon *daemon_start(struct http *http, int fd)
+static struct MHD_Daemon *daemon_start(void *arg, struct loop *loop, int fd)
 {
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-			 MHD_USE_ERROR_LOG | (http->tls ? MHD_USE_TLS : 0);
+	struct pool *pool = arg;
+	struct http *http = pool->http;
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+			 (pool->tls ? MHD_USE_TLS : 0);
 	unsigned max = http->service.options.limits.connections_max;
-	unsigned limit = THREADS * (max + max / 2 + CONNECTIONS_SPARE);
+	unsigned limit = max + max / 2 + CONNECTIONS_SPARE;
 	struct MHD_OptionItem tls[] = {
 		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)no_certificate },
 		{ MHD_OPTION_END, 0, NULL },
@@ -191,83 +197,108 @@ static struct MHD_Daemon *daemon_start(struct http *http, int fd)
 
 	return MHD_start_daemon(flags, 0, admit, http, request_handle, &http->service,
 				MHD_OPTION_EXTERNAL_LOGGER, log_microhttpd, http,
-				MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, THREADS,
-				MHD_OPTION_CONNECTION_LIMIT, limit,
+				MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, limit,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
-				connection_changed, http, MHD_OPTION_NOTIFY_COMPLETED,
+				connection_changed, loop, MHD_OPTION_NOTIFY_COMPLETED,
 				request_completed, &http->service, MHD_OPTION_ARRAY,
-				http->tls ? tls : tls + 1, MHD_OPTION_END);
+				pool->tls ? tls : tls + 1, MHD_OPTION_END);
 }
 
-static int server_start(struct http *http, struct server **server, int listen_fd)
+/* ---- pools ---- */
+
+/* Under lock, or at the end. */
+static void pool_retire(struct pool *pool)
 {
-	struct server *made = calloc(1, sizeof(*made));
+	for (size_t i = 0; i < THREADS; i++)
+		if (pool->loops[i])
+			loop_retire(pool->loops[i]);
+	pool->next = pool->http->retired;
+	pool->http->retired = pool;
+}
+
+/* Under lock. In place of the one that is there; it stays if none can be started. */
+static int pool_start(struct http *http, size_t i, bool tls)
+{
+	struct pool *made = calloc(1, sizeof(*made)), *old = http->pools[i];
 
 	if (!made)
 		return -ENOMEM;
-	made->fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
-	if (made->fd < 0) {
-		free(made);
-		return -errno;
+	made->http = http;
+	made->tls = tls;
+	for (size_t n = 0; n < THREADS; n++) {
+		int rc = loop_start(&made->loops[n], daemon_start, made, http->listeners[i].fd);
+		if (rc != 0) {
+			pool_retire(made); /* the first thread may have let somebody in */
+			return rc;
+		}
 	}
-	errno = 0;
-	made->daemon = daemon_start(http, made->fd); /* closes the descriptor if it fails */
-	if (made->daemon) {
-		*server = made;
-		return 0;
-	}
-	free(made);
-	return errno ? -errno : -EIO;
+	if (old)
+		pool_retire(old);
+	http->pools[i] = made;
+	return 0;
 }
 
-/* It accepts no more. */
-static void server_stop(struct server *server)
+static bool pool_has_ended(const struct pool *pool)
 {
-	MHD_stop_daemon(server->daemon);
-	close(server->fd);
-	free(server);
+	for (size_t i = 0; i < THREADS; i++)
+		if (pool->loops[i] && !loop_has_ended(pool->loops[i]))
+			return false;
+	return true;
+}
+
+static void pool_stop(struct pool *pool)
+{
+	for (size_t i = 0; i < THREADS; i++)
+		if (pool->loops[i])
+			loop_stop(pool->loops[i]);
+	free(pool);
 }
 
 /* ---- TLS comes or goes ---- */
 
-/* Under lock. One that can't be started leaves the old one, which then refuses whoever comes. */
-static void replace_server(struct http *http, size_t i)
+/* Under lock. Returns: when to try again what failed; until then the old ones refuse who comes. */
+static uint64_t renew_pools(struct http *http, bool tls, uint64_t now_ns)
 {
-	struct server *old = http->servers[i], *new;
-
-	int rc = server_start(http, &new, http->listeners[i].fd);
-	if (rc != 0) {
+	for (size_t i = 0; i < http->count; i++) {
+		if (!http->pools[i] || http->pools[i]->tls == tls)
+			continue;
+		if (now_ns < http->retry_ns)
+			return http->retry_ns;
+		int rc = pool_start(http, i, tls);
+		if (rc == 0)
+			continue;
 		log_error("Cannot change over to the new configuration", "address",
 			  http->listeners[i].name, "error", strerror(-rc));
-		return;
+		http->retry_ns = now_ns + LOOK_NS;
+		return http->retry_ns;
 	}
-	http->servers[i] = new;
-	MHD_quiesce_daemon(old->daemon);
-	old->next = http->retired;
-	http->retired = old;
+	return UINT64_MAX;
 }
 
-/* Under lock. Stops those that have no connection left; true: some have. */
+/* Under lock. Frees those that have no connection left; true: some have. */
 static bool stop_retired(struct http *http)
 {
-	struct server **link = &http->retired, *server;
+	struct pool **link = &http->retired, *pool;
 
-	while ((server = *link)) {
-		const union MHD_DaemonInfo *info =
-			MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-		if (info->num_connections) {
-			link = &server->next;
+	while ((pool = *link)) {
+		if (!pool_has_ended(pool)) {
+			link = &pool->next;
 			continue;
 		}
-		*link = server->next;
-		server_stop(server);
+		*link = pool->next;
+		pool_stop(pool);
 	}
 	return http->retired;
 }
 
-/* Nobody tells when a daemon's last connection has ended, so it is asked until then. */
-static uint64_t look_at_servers(struct http *http, uint64_t now_ns)
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Nobody tells when a pool has ended, so it is asked until then. */
+static uint64_t look_at_pools(struct http *http, uint64_t now_ns)
 {
 	uint64_t next_ns = UINT64_MAX;
 	struct web_settings *settings = web_acquire(http->service.web);
@@ -275,23 +306,16 @@ static uint64_t look_at_servers(struct http *http, uint64_t now_ns)
 
 	web_release(http->service.web, settings);
 	pthread_mutex_lock(&http->lock);
-	if (!http->stopping && tls != http->tls) {
-		http->tls = tls;
-		for (size_t i = 0; i < http->count; i++)
-			replace_server(http, i);
+	if (!http->stopping) {
+		next_ns = renew_pools(http, tls, now_ns);
+		if (stop_retired(http))
+			next_ns = earlier(next_ns, now_ns + LOOK_NS);
 	}
-	if (!http->stopping && stop_retired(http))
-		next_ns = now_ns + RETIRED_LOOK_NS;
 	pthread_mutex_unlock(&http->lock);
 	return next_ns;
 }
 
 /* ---- deadlines ---- */
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 static uint64_t look(void *arg, uint64_t now_ns)
 {
@@ -299,7 +323,7 @@ static uint64_t look(void *arg, uint64_t now_ns)
 	uint64_t next_ns = cut_expire(http->service.options.cut, now_ns);
 
 	next_ns = earlier(next_ns, connections_look(http->service.connections, now_ns));
-	return earlier(next_ns, look_at_servers(http, now_ns));
+	return earlier(next_ns, look_at_pools(http, now_ns));
 }
 
 static void expect(void *arg, uint64_t deadline_ns)
@@ -339,20 +363,7 @@ static int listen_all(struct http *http)
 	return rc;
 }
 
-static int serve_all(struct http *http)
-{
-	for (size_t i = 0; i < http->count; i++) {
-		int rc = server_start(http, &http->servers[i], http->listeners[i].fd);
-		if (rc == 0)
-			continue;
-		log_error("Cannot serve", "address", http->listeners[i].name, "error",
-			  strerror(-rc));
-		return rc;
-	}
-	return 0;
-}
-
-static void log_listening(const struct http *http, bool protected)
+static void log_listening(const struct http *http, const struct web_settings *settings)
 {
 	const struct listener *wide = NULL;
 
@@ -360,14 +371,32 @@ static void log_listening(const struct http *http, bool protected)
 		const struct listener *listener = &http->listeners[i];
 
 		log_info("Listening", "address", listener->name, "tls",
-			 http->tls ? "true" : "false");
+			 settings->tls ? "true" : "false");
 		if (listener->wide && !wide)
 			wide = listener;
 	}
-	if (wide && !protected)
+	if (wide && !settings->tls && !settings->config.user_count)
 		log_warn("Whoever reaches this address can read the metrics: there is no TLS and "
 			 "no authentication; see --web.config.file",
 			 "address", wide->name);
+}
+
+/* Under lock: the first client may make the timer look at the pools. */
+static int serve_all(struct http *http)
+{
+	struct web_settings *settings = web_acquire(http->service.web);
+	int rc = 0;
+
+	for (size_t i = 0; i < http->count && rc == 0; i++) {
+		rc = pool_start(http, i, settings->tls);
+		if (rc != 0)
+			log_error("Cannot serve", "address", http->listeners[i].name, "error",
+				  strerror(-rc));
+	}
+	if (rc == 0)
+		log_listening(http, settings);
+	web_release(http->service.web, settings);
+	return rc;
 }
 
 static int prepare(struct http *http)
@@ -391,8 +420,9 @@ static int prepare(struct http *http)
 static void stop_listening(struct http *http)
 {
 	for (size_t i = 0; i < http->count; i++) {
-		if (http->servers[i])
-			MHD_quiesce_daemon(http->servers[i]->daemon);
+		if (http->pools[i])
+			pool_retire(http->pools[i]);
+		http->pools[i] = NULL;
 		/* one of systemd's is systemd's, and goes on */
 		if (!http->service.options.systemd_socket)
 			shutdown(http->listeners[i].fd, SHUT_RDWR);
@@ -420,7 +450,7 @@ static void http_free(struct http *http)
 	free(http);
 }
 
-/* Answers whoever waits, and ends all threads but the timer's. */
+/* Answers whoever waits, and ends all threads but the timer's; all pools have retired. */
 static void end(struct http *http)
 {
 	struct service *service = &http->service;
@@ -431,12 +461,9 @@ static void end(struct http *http)
 	cut_expire(service->options.cut, UINT64_MAX);
 	connections_settle(service->connections, -1);
 	connections_settle(service->connections, LAST_ANSWERS_MS);
-	for (size_t i = 0; i < http->count; i++)
-		if (http->servers[i])
-			server_stop(http->servers[i]);
-	for (struct server *server = http->retired, *next; server; server = next) {
-		next = server->next;
-		server_stop(server);
+	for (struct pool *pool = http->retired, *next; pool; pool = next) {
+		next = pool->next;
+		pool_stop(pool);
 	}
 }
 
@@ -453,20 +480,14 @@ int http_start(struct http **http, const struct http_options *options)
 	int rc = prepare(made);
 	if (rc == 0)
 		rc = listen_all(made);
-	if (rc == 0) {
-		struct web_settings *settings = web_acquire(made->service.web);
-		bool protected = settings->tls || settings->config.user_count;
-
-		made->tls = settings->tls;
-		web_release(made->service.web, settings);
+	pthread_mutex_lock(&made->lock);
+	if (rc == 0)
 		rc = serve_all(made);
-		if (rc == 0)
-			log_listening(made, protected);
-	}
+	made->stopping = rc != 0;
+	pthread_mutex_unlock(&made->lock);
 	if (rc == 0)
 		return 0;
 	*http = NULL;
-	made->stopping = true;
 	if (made->service.connections) {
 		stop_listening(made);
 		end(made);

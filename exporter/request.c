@@ -36,6 +36,19 @@ static bool suspend(struct request *request)
 	return true;
 }
 
+static void resume_connection(void *arg)
+{
+	struct request *request = arg;
+
+	loop_resume(request->peer->loop, request->mhd);
+}
+
+/* The request may be answered and gone when it returns. */
+static void resume(struct request *request)
+{
+	connections_resume(request->service->connections, resume_connection, request);
+}
+
 /* ---- who may ask ---- */
 
 static void take_verdict(struct auth_question *question, enum auth_verdict verdict)
@@ -43,7 +56,7 @@ static void take_verdict(struct auth_question *question, enum auth_verdict verdi
 	struct request *request = REQUEST_OF(question, question);
 
 	request->verdict = verdict;
-	MHD_resume_connection(request->mhd);
+	resume(request);
 }
 
 /* True: ask the thread, and come back with its verdict. */
@@ -170,7 +183,7 @@ static void take_cut(struct cut_waiter *waiter, bool in_time)
 	struct request *request = REQUEST_OF(waiter, waiter);
 
 	request->in_time = in_time;
-	MHD_resume_connection(request->mhd);
+	resume(request);
 }
 
 /* A second cut has the deadline of the first. */

@@ -16,6 +16,7 @@
 #include "connections.h"
 #include "cut.h"
 #include "http.h"
+#include "loop.h"
 #include "negotiate.h"
 #include "timer.h"
 #include "web.h"
@@ -37,6 +38,7 @@ struct service {
 
 /* What a connection has from its begin to its end. */
 struct peer {
+	struct loop *loop;
 	struct connection *connection;
 	struct web_settings *settings; /* when it began: of its TLS session */
 };

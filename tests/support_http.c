@@ -3,6 +3,7 @@
 #include "support_http.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 
 /* ---- server ---- */
 
-static int log_copy, log_file;
+static int log_copy, log_file, log_pipe[2];
 
 void log_capture(void)
 {
@@ -36,6 +37,48 @@ const char *log_captured(void)
 	close(log_copy);
 	close(log_file);
 	return logged;
+}
+
+void log_follow(void)
+{
+	log_copy = dup(STDERR_FILENO);
+	CHECK(log_copy >= 0 && pipe2(log_pipe, O_CLOEXEC) == 0);
+	CHECK(dup2(log_pipe[1], STDERR_FILENO) >= 0);
+}
+
+void log_followed(const char *text)
+{
+	char logged[16384];
+	size_t used = 0;
+
+	do {
+		ssize_t bytes = read(log_pipe[0], logged + used, sizeof(logged) - 1 - used);
+		CHECK(bytes > 0);
+		used += (size_t)bytes;
+		logged[used] = '\0';
+	} while (!strstr(logged, text));
+}
+
+void log_unfollow(void)
+{
+	CHECK(dup2(log_copy, STDERR_FILENO) >= 0);
+	close(log_copy);
+	close(log_pipe[0]);
+	close(log_pipe[1]);
+}
+
+struct rlimit leave_descriptors(int count)
+{
+	struct rlimit enough, few;
+	int next = dup(STDERR_FILENO); /* the lowest that is free */
+
+	CHECK(next >= 0);
+	close(next);
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &enough), 0);
+	few = enough;
+	few.rlim_cur = (rlim_t)(next + count);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+	return enough;
 }
 
 int port_after(const char *logged, const char *text)

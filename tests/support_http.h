@@ -13,10 +13,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 #include "../exporter/http.h"
 
 #define SERVER_GRACE_MS 30000
+#define NO_GRACE_MS 0
+#define BIG_BYTES ((size_t)24 << 20) /* a page of more than the sockets' buffers hold */
 
 struct server {
 	struct http *http;
@@ -48,6 +51,12 @@ void server_end(struct server *server);
 /* log_capture, log_captured - what goes to stderr between the two; static, NUL-terminated */
 void log_capture(void);
 const char *log_captured(void);
+/* log_follow, log_unfollow - between them log_followed() waits for a text in what goes to stderr */
+void log_follow(void);
+void log_followed(const char *text);
+void log_unfollow(void);
+/* leave_descriptors - no more than so many can be opened; Returns: the limit there was */
+struct rlimit leave_descriptors(int count);
 /* port_after - the number behind this text in a log */
 int port_after(const char *logged, const char *text);
 

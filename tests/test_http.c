@@ -11,13 +11,11 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "support_http.h"
 #include "test.h"
-
-#define BIG_BYTES ((size_t)24 << 20) /* more than the sockets' buffers hold */
-#define NO_GRACE_MS 0
 
 /* ---- paths ---- */
 
@@ -399,60 +397,6 @@ TEST(http_stop_answers_whoever_waits_for_a_cut_that_does_not_come)
 	server_clean(&server);
 }
 
-/* ---- stop ---- */
-
-static void *stop_server(void *arg)
-{
-	struct server *server = arg;
-
-	http_stop(server->http, SERVER_GRACE_MS);
-	return NULL;
-}
-
-TEST(http_stop_sends_a_big_page_to_its_end_when_the_client_reads_slowly)
-{
-	struct server server;
-	struct answer answer;
-	pthread_t stopper;
-
-	server_begin(&server);
-	publish_bytes(&server, BIG_BYTES);
-	int fd = connect_to(&server), other;
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-	read_head(fd, &answer);
-	publish_bytes(&server, 10); /* the response holds the only reference to its page */
-	CHECK_EQ(pthread_create(&stopper, NULL, stop_server, &server), 0);
-	/* once connections are refused, the stop has begun; nothing of the body was read until now */
-	while ((other = connect_to(&server)) >= 0)
-		close(other);
-	CHECK(errno == ECONNREFUSED || errno == ECONNRESET); /* reset: was not accepted yet */
-	CHECK_EQ(answer.body_bytes, BIG_BYTES);
-	read_body(fd, &answer);
-	CHECK(is_published(answer.body, answer.body_bytes));
-	pthread_join(stopper, NULL);
-	free(answer.body);
-	close(fd);
-	server_clean(&server);
-}
-
-TEST(http_stop_ends_when_a_client_never_reads)
-{
-	struct server server;
-	struct answer answer;
-	char byte;
-
-	server_begin(&server);
-	publish_bytes(&server, BIG_BYTES);
-	int fd = connect_to(&server), idle = connect_to(&server);
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-	read_head(fd, &answer);
-	http_stop(server.http, 50);
-	CHECK(recv(idle, &byte, 1, 0) <= 0);
-	close(fd);
-	close(idle);
-	server_clean(&server);
-}
-
 /* ---- addresses ---- */
 
 TEST(http_start_refuses_an_address_when_it_is_malformed)
@@ -519,6 +463,34 @@ TEST(http_start_listens_on_ipv6_loopback_when_in_brackets)
 	CHECK(port_after(logged, "msg=Listening address=[::1]:") > 0);
 	CHECK(!strstr(logged, "level=warn"));
 	http_stop(server.http, NO_GRACE_MS);
+	server_clean(&server);
+}
+
+TEST(http_serves_over_a_unix_socket_without_a_word)
+{
+	struct sockaddr_un path = { .sun_family = AF_UNIX };
+	struct server server;
+	char address[sizeof(path.sun_path) + 8];
+	int rc;
+
+	snprintf(path.sun_path, sizeof(path.sun_path), "%s/socket", test_folder());
+	snprintf(address, sizeof(address), "unix:%s", path.sun_path);
+	server_prepare(&server);
+	server_try(&server, (const char *[]){ address, NULL }, &rc);
+	CHECK_EQ(rc, 0);
+	server_drain(&server);
+	publish_bytes(&server, BIG_BYTES);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&path, sizeof(path)), 0);
+	log_capture();
+	struct answer first = ask(fd, "GET", "/metrics", ""), second = ask(fd, "GET", "/", "");
+	http_stop(server.http, SERVER_GRACE_MS);
+	CHECK_STR(log_captured(), "");
+	CHECK(first.status == 200 && is_published(first.body, first.body_bytes));
+	CHECK_EQ(second.status, 200);
+	free(first.body);
+	free(second.body);
+	close(fd);
 	server_clean(&server);
 }
 

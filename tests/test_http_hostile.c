@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -19,7 +20,7 @@
 
 #define SLOW 100
 #define SILENT 1000
-#define BIG_BYTES ((size_t)24 << 20) /* more than the sockets' buffers hold */
+#define ASKERS 300
 #define PAGE_BYTES 20000
 
 static uint64_t closed(const struct server *server, enum close_reason reason)
@@ -220,7 +221,7 @@ TEST(http_prefers_who_comes_to_who_is_silent_when_a_client_has_too_many)
 	publish_bytes(&server, PAGE_BYTES);
 	server_start(&server);
 	server_drain(&server);
-	for (int i = 0; i < 40; i++) { /* one after the other, as two threads let them in */
+	for (int i = 0; i < 40; i++) { /* answered, so that who is silent for longest is known */
 		silent[i] = connect_to(&server);
 		send_text(silent[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
 		read_head(silent[i], &answer);
@@ -263,6 +264,117 @@ TEST(http_refuses_who_comes_when_all_connections_are_being_answered)
 	wait_connections(&server, 0);
 	http_stop(server.http, 0);
 	server_clean(&server);
+}
+
+/* Where a thread of the server waits once it was armed. */
+struct gate {
+	atomic_bool armed;
+	sem_t reached, opened;
+};
+
+static bool pass_gate(void *context)
+{
+	struct gate *gate = context;
+
+	if (atomic_exchange(&gate->armed, false)) {
+		sem_post(&gate->reached);
+		sem_wait(&gate->opened);
+	}
+	return true; /* the page is fresh */
+}
+
+/* A server whose pages are fresh; a request waits at the gate if it is armed. */
+static void gate_begin(struct gate *gate, struct server *server)
+{
+	gate->armed = false;
+	sem_init(&gate->reached, 0, 0);
+	sem_init(&gate->opened, 0, 0);
+	server_prepare(server);
+	cut_set_fresh(server->options.cut, pass_gate, gate);
+	publish_bytes(server, 10);
+	server_start(server);
+}
+
+/* A thread finds each number of requests at once, also as many as its look at events takes. */
+TEST(http_answers_all_however_many_ask_while_it_is_busy)
+{
+	static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct timeval patience = { .tv_sec = 60 };
+	struct server server;
+	struct answer answer;
+	struct gate gate;
+	int fds[ASKERS];
+
+	gate_begin(&gate, &server);
+	for (int i = 0; i < ASKERS; i++) {
+		fds[i] = connect_to(&server);
+		CHECK_EQ(setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)),
+			 0);
+		answer = ask(fds[i], "GET", "/metrics", "");
+		CHECK_EQ(answer.status, 200);
+		free(answer.body);
+	}
+	size_t bytes = strlen(answer.head) + answer.body_bytes;
+	for (int count = ASKERS / 3; count <= ASKERS; count++) {
+		gate.armed = true;
+		send_text(fds[0], request);
+		CHECK_EQ(sem_wait(&gate.reached), 0);
+		for (int i = 1; i < count; i++)
+			send_text(fds[i], request);
+		sem_post(&gate.opened);
+		for (int i = 0; i < count; i++)
+			CHECK_EQ(recv(fds[i], answer.head, bytes, MSG_WAITALL), bytes);
+	}
+	for (int i = 0; i < ASKERS; i++)
+		close(fds[i]);
+	server_end(&server);
+}
+
+/* One for each of the two threads: the second comes while the first's thread is at the gate. */
+static void connect_to_both(struct server *server, struct gate *gate, int fds[2])
+{
+	static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct answer answer;
+
+	fds[0] = connect_to(server);
+	gate->armed = true;
+	send_text(fds[0], request);
+	CHECK_EQ(sem_wait(&gate->reached), 0);
+	fds[1] = connect_to(server);
+	answer = ask(fds[1], "GET", "/metrics", "");
+	free(answer.body);
+	sem_post(&gate->opened);
+	read_head(fds[0], &answer);
+	read_body(fds[0], &answer);
+	free(answer.body);
+}
+
+TEST(http_serves_who_waited_once_there_are_descriptors_again)
+{
+	struct server server;
+	struct answer answer;
+	struct gate gate;
+	int fds[2];
+
+	gate_begin(&gate, &server);
+	connect_to_both(&server, &gate, fds);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(fd >= 0);
+	log_follow();
+	struct rlimit limit = leave_descriptors(0);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&server.address, sizeof(server.address)), 0);
+	log_followed("Too many open files");
+	close(fds[0]);
+	fds[0] = dup(fd); /* so that what ended is to be closed by the server, too */
+	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	read_head(fd, &answer);
+	CHECK_EQ(answer.status, 200);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	log_unfollow();
+	close(fd);
+	close(fds[0]);
+	close(fds[1]);
+	server_end(&server);
 }
 
 TEST(http_drops_a_page_when_its_taker_is_cut_off)

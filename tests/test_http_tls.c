@@ -439,6 +439,28 @@ TEST(http_reload_begins_and_ends_tls_on_the_same_socket)
 	end(&server);
 }
 
+/* With descriptors for the configuration's files, but for no thread, or for one of two. */
+TEST(http_reload_begins_tls_once_there_are_descriptors_for_it)
+{
+	for (int count = 2; count <= 3; count++) {
+		struct server server;
+
+		write_config("");
+		begin(&server);
+		write_server("server");
+		write_config(TLS);
+		log_follow();
+		struct rlimit limit = leave_descriptors(count);
+		http_reload(server.http);
+		log_followed("Cannot change over to the new configuration");
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		log_unfollow();
+		while (tls_ask(&server, NULL, NULL, "", NULL) != 200)
+			usleep(20000);
+		end(&server);
+	}
+}
+
 static atomic_bool enough;
 
 static void *scrape_many(void *arg)
