@@ -24,11 +24,12 @@ verdict() { # state, what is wrong
 	fi
 }
 
-# Builds in a state, and compares the objects with those of the first one, which is none.
+# Builds in a state, and compares the objects with those of the first one, which is none. With -O, as the
+# parts of a line that gcc -H writes one by one would else mix with other lines.
 state() { # name, folder of cuda.h or "", what make says, make's arguments
 	local name=$1 headers=$2 expected=$3 build=$work/build/${1// /-} wrong= said object seen included
 	shift 3
-	if ! said=$(make -j2 BUILD="$build" CFLAGS='-O2 -H' "$@" "$build/cuda" "${code[@]/#/$build/}" \
+	if ! said=$(make -j2 -O BUILD="$build" CFLAGS='-O2 -H' "$@" "$build/cuda" "${code[@]/#/$build/}" \
 		"${checks[@]/#/$build/}" 2>&1); then
 		verdict "$name" "$(tail -n 3 <<<"$said" | paste -s -d ' ')"
 		return
