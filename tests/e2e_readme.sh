@@ -71,6 +71,7 @@ gcc -std=c11 -Wall -Wextra -Werror -Iinclude -o "$place/api" "$place/api.c" "$bu
 	-lpthread -lm
 export KVTAP_DIR=$place
 "$place/api"
+: >"$place/log" # which is looked at before the exporter may have opened it
 "$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --web.cut-timeout=60s \
 	>"$place/interval" 2>"$place/log" &
 exporter=$!

@@ -37,6 +37,7 @@ fail() {
 }
 
 export KVTAP_DIR=$place
+: >"$place/log" # which is looked at before the exporter may have opened it
 "$build/kvtap-exporter" --web.listen-address=127.0.0.1:0 --series.idle-timeout=5s \
 	>/dev/null 2>"$place/log" &
 exporter=$!
