@@ -69,6 +69,7 @@ void publish_text(struct server *server, enum page_format format, enum page_enco
 
 /* connect_to - -1: refused, see errno */
 int connect_to(const struct server *server);
+#define SCRAPE "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 void send_text(int fd, const char *text);
 
 struct answer {

@@ -148,20 +148,13 @@ TEST(cupti_nvtx_ranges_are_their_threads_own)
 
 static void a_late_label(void)
 {
-	uint64_t now;
+	struct double_copy copy;
 
 	inject();
-	now = cupti->now();
+	copy = cupti_a_copy(cupti);
+	copy.label_late = true;
 	nvtxRangePushA("load");
-	cupti->copy((struct double_copy){ .kind = H2D,
-					  .source = PINNED,
-					  .target = DEVICE,
-					  .label_late = true,
-					  .bytes = 4096,
-					  .start = now - 2000,
-					  .end = now,
-					  .count = 1,
-					  .stream = 7 });
+	cupti->copy(copy);
 	copies(1);
 	nvtxRangePop();
 }

@@ -171,7 +171,7 @@ TEST(http_serves_everybody_when_many_clients_read_slowly)
 	publish_bytes(&server, BIG_BYTES);
 	for (int i = 0; i < 100; i++) {
 		slow[i] = connect_to(&server);
-		send_text(slow[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+		send_text(slow[i], SCRAPE);
 	}
 	for (int i = 0; i < 100; i++) { /* all are being answered, and then read no more */
 		struct answer answer;
@@ -340,7 +340,7 @@ TEST(http_serves_48_scrapers_by_one_cut_when_they_ask_at_once)
 	server_start(&server);
 	for (int i = 0; i < 48; i++) {
 		fds[i] = connect_to(&server);
-		send_text(fds[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+		send_text(fds[i], SCRAPE);
 		wait_asked(&server);
 	}
 	/* all are waiting and hold no thread; one pass answers them */
@@ -387,7 +387,7 @@ TEST(http_stop_answers_whoever_waits_for_a_cut_that_does_not_come)
 	publish_bytes(&server, 100);
 	server_start(&server);
 	int fd = connect_to(&server);
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	wait_asked(&server);
 	http_stop(server.http, 50);
 	read_head(fd, &answer);
@@ -530,22 +530,16 @@ TEST(http_start_listens_everywhere_and_warns_when_there_is_no_host)
 
 TEST(http_start_leaves_nothing_open_when_descriptors_run_out)
 {
-	struct rlimit limit, enough;
 	struct server server;
 	int rc;
 
 	server_prepare(&server);
 	server.options.listen_addresses = (const char *[]){ "127.0.0.1:0", NULL };
 	server.options.listen_count = 1;
-	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &enough), 0);
 	for (int spare = 0;; spare++) {
-		int next = dup(STDERR_FILENO); /* the lowest descriptor that is free */
-		close(next);
-		limit = enough;
-		limit.rlim_cur = (rlim_t)(next + spare);
-		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		struct rlimit limit = leave_descriptors(spare);
 		rc = http_start(&server.http, &server.options);
-		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &enough), 0);
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		if (rc == 0)
 			break;
 		CHECK(!server.http);

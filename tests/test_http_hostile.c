@@ -127,7 +127,7 @@ TEST_TIMEOUT(http_cuts_off_slow_and_silent_clients_while_a_good_one_scrapes, 120
 	server_drain(&server);
 	connect_all(&server, crowd.reading, SLOW);
 	for (int i = 0; i < SLOW; i++)
-		send_text(crowd.reading[i].fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+		send_text(crowd.reading[i].fd, SCRAPE);
 	wait_connections(&server, SLOW);
 	while (server.passes == 0)
 		usleep(1000);
@@ -191,7 +191,7 @@ TEST(http_cuts_off_slow_takers_early_when_publications_find_no_slot)
 	server_start(&server);
 	server_drain(&server);
 	int fd = connect_to(&server);
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	read_head(fd, &answer);
 	for (size_t i = 0; i < PAGE_BUFFERS - 1; i++) {
 		publish_bytes(&server, PAGE_BYTES);
@@ -223,7 +223,7 @@ TEST(http_prefers_who_comes_to_who_is_silent_when_a_client_has_too_many)
 	server_drain(&server);
 	for (int i = 0; i < 40; i++) { /* answered, so that who is silent for longest is known */
 		silent[i] = connect_to(&server);
-		send_text(silent[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+		send_text(silent[i], SCRAPE);
 		read_head(silent[i], &answer);
 	}
 	CHECK_EQ(closed(&server, CLOSE_CLIENT), 20);
@@ -252,7 +252,7 @@ TEST(http_refuses_who_comes_when_all_connections_are_being_answered)
 	server_drain(&server);
 	for (int i = 0; i < 4; i++) {
 		fds[i] = connect_to(&server);
-		send_text(fds[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+		send_text(fds[i], SCRAPE);
 		read_head(fds[i], &answer);
 	}
 	int late = connect_to(&server);
@@ -298,7 +298,6 @@ static void gate_begin(struct gate *gate, struct server *server)
 /* A thread finds each number of requests at once, also as many as its look at events takes. */
 TEST(http_answers_all_however_many_ask_while_it_is_busy)
 {
-	static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 	struct timeval patience = { .tv_sec = 60 };
 	struct server server;
 	struct answer answer;
@@ -317,10 +316,10 @@ TEST(http_answers_all_however_many_ask_while_it_is_busy)
 	size_t bytes = strlen(answer.head) + answer.body_bytes;
 	for (int count = ASKERS / 3; count <= ASKERS; count++) {
 		gate.armed = true;
-		send_text(fds[0], request);
+		send_text(fds[0], SCRAPE);
 		CHECK_EQ(sem_wait(&gate.reached), 0);
 		for (int i = 1; i < count; i++)
-			send_text(fds[i], request);
+			send_text(fds[i], SCRAPE);
 		sem_post(&gate.opened);
 		for (int i = 0; i < count; i++)
 			CHECK_EQ(recv(fds[i], answer.head, bytes, MSG_WAITALL), bytes);
@@ -333,12 +332,11 @@ TEST(http_answers_all_however_many_ask_while_it_is_busy)
 /* One for each of the two threads: the second comes while the first's thread is at the gate. */
 static void connect_to_both(struct server *server, struct gate *gate, int fds[2])
 {
-	static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 	struct answer answer;
 
 	fds[0] = connect_to(server);
 	gate->armed = true;
-	send_text(fds[0], request);
+	send_text(fds[0], SCRAPE);
 	CHECK_EQ(sem_wait(&gate->reached), 0);
 	fds[1] = connect_to(server);
 	answer = ask(fds[1], "GET", "/metrics", "");
@@ -366,7 +364,7 @@ TEST(http_serves_who_waited_once_there_are_descriptors_again)
 	log_followed("Too many open files");
 	close(fds[0]);
 	fds[0] = dup(fd); /* so that what ended is to be closed by the server, too */
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	read_head(fd, &answer);
 	CHECK_EQ(answer.status, 200);
 	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -388,7 +386,7 @@ TEST(http_drops_a_page_when_its_taker_is_cut_off)
 	server_start(&server);
 	server_drain(&server);
 	int fd = connect_to(&server);
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	read_head(fd, &answer);
 	publish_bytes(&server, PAGE_BYTES); /* only the response holds the big one now */
 	wait_count(&server, CLOSE_RESPONSE, 1);

@@ -33,7 +33,7 @@ TEST(http_stop_sends_a_big_page_to_its_end_when_the_client_reads_slowly)
 	server_begin(&server);
 	publish_bytes(&server, BIG_BYTES);
 	int fd = connect_to(&server), other;
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	read_head(fd, &answer);
 	publish_bytes(&server, 10); /* the response holds the only reference to its page */
 	CHECK_EQ(pthread_create(&stopper, NULL, stop_server, &server), 0);
@@ -59,7 +59,7 @@ TEST(http_stop_ends_when_a_client_never_reads)
 	server_begin(&server);
 	publish_bytes(&server, BIG_BYTES);
 	int fd = connect_to(&server), idle = connect_to(&server);
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	read_head(fd, &answer);
 	http_stop(server.http, 50);
 	CHECK(recv(idle, &byte, 1, 0) <= 0);

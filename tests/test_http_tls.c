@@ -118,7 +118,7 @@ TEST(http_tls_closes_a_connection_that_is_not_tls)
 	write_config(TLS);
 	begin(&server);
 	int fd = connect_to(&server);
-	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(fd, SCRAPE);
 	wait_closed(fd);
 	close(fd);
 	CHECK_EQ(tls_ask(&server, NULL, NULL, "", NULL), 200);
@@ -426,7 +426,7 @@ TEST(http_reload_begins_and_ends_tls_on_the_same_socket)
 	http_reload(server.http);
 	while (tls_ask(&server, NULL, NULL, "", NULL) != 200)
 		usleep(20000);
-	send_text(old, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	send_text(old, SCRAPE);
 	char byte;
 	CHECK(recv(old, &byte, 1, 0) <= 0); /* in plain there is nothing any more */
 	close(old);
